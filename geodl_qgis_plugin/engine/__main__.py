@@ -1,0 +1,69 @@
+"""`python -m geodl_qgis_plugin.engine <job> settings.json`: one job, then the end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from .environment import missing_packages, tune_memory, watch
+from .errors import Cancelled, EnvironmentProblem, GeoDLError, SettingsError
+from .jobs import JOBS, run_job
+from .messages import LineProgress
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the job that the arguments name; return 0 after a result, 1 after a sentence to the user, 3 after a crash."""
+    parser = argparse.ArgumentParser(prog="python -m geodl_qgis_plugin.engine", description=__doc__)
+    parser.add_argument("job", help=", ".join(JOBS))
+    parser.add_argument("settings", help="JSON file with the job's settings, by name in lower case")
+    parser.add_argument("--parent-pid", type=int, help="end when this process is gone")
+    parser.add_argument("--cancel-file", type=Path, help="stop when this file appears")
+    options = parser.parse_args(arguments)
+
+    progress = LineProgress()
+    for name in ("SIGTERM", "SIGINT"):
+        signal.signal(getattr(signal, name), lambda *_: progress.cancel())
+    watch(progress, options.parent_pid, options.cancel_file)
+    tune_memory()
+    try:
+        result = run_job(options.job, _read(options.settings), progress)
+    except GeoDLError as error:
+        progress.error(error)
+        return 1
+    except KeyboardInterrupt:
+        progress.error(Cancelled("The job was stopped."))
+        return 1
+    except ModuleNotFoundError as error:
+        missing = missing_packages() or [str(error.name)]
+        sentence = f"The package {missing[0]} is not installed for {sys.executable}. Run geodl:setup to install it."
+        progress.error(EnvironmentProblem(sentence), traceback.format_exc())
+        return 1
+    except MemoryError:
+        progress.error(GeoDLError("The job ran out of memory. Choose smaller batches or tiles, or close programs."))
+        return 1
+    except Exception as error:  # a defect of ours: the sentence must still reach the user, with what a bug report needs
+        sentence = f"GeoDL failed in a way it should not ({type(error).__name__}: {error}). Please report it."
+        progress.error(GeoDLError(sentence), traceback.format_exc())
+        return 3
+    progress.result(result)
+    return 0
+
+
+def _read(path: str) -> dict[str, object]:
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise SettingsError(f"The settings file {path} is not JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"The settings file {path} must hold one JSON object with the settings by name.")
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main())

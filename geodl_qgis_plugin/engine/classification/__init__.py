@@ -1,0 +1,1 @@
+"""Classification: networks, the forest, training, maps, accuracy."""

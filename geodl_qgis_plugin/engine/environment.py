@@ -1,0 +1,83 @@
+"""What surrounds a job: memory settings of the process, the process that started it, the packages it needs."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Protocol
+
+NEEDED_PACKAGES = ("numpy", "osgeo", "torch", "sklearn", "safetensors", "matplotlib", "jinja2")
+_GRACE_S = 60.0
+
+
+class Cancellable(Protocol):
+    """Something that can be asked to stop."""
+
+    def cancel(self) -> None:
+        """Ask to stop."""
+
+
+def missing_packages() -> list[str]:
+    """Name the packages that the engine needs and does not find."""
+    return [name for name in NEEDED_PACKAGES if importlib.util.find_spec(name) is None]
+
+
+def tune_memory() -> bool:
+    """
+    Let glibc keep freed memory instead of giving it back after every layer; return whether it could be set.
+
+    Unmapping and faulting in activations costs nearly half the time of a convolutional net on a CPU (docs/benchmarks.md).
+    Process-wide, so only for the engine's own process, and only on Linux with glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        settings = ((m_mmap_max, 0), (m_trim_threshold, 2**31 - 1), (m_top_pad, 64 * 2**20))
+        return all([libc.mallopt(name, value) == 1 for name, value in settings])
+    except (OSError, AttributeError):
+        return False
+
+
+def watch(job: Cancellable, parent_pid: int | None, cancel_file: Path | None) -> None:
+    """Cancel the job when ``cancel_file`` appears or the process ``parent_pid`` is gone; end hard a minute after the latter."""
+    if parent_pid is None and cancel_file is None:
+        return
+
+    def look() -> None:
+        gone_since = None
+        while True:
+            time.sleep(0.5)
+            if cancel_file is not None and cancel_file.exists():
+                job.cancel()
+            if parent_pid is not None and not _is_running(parent_pid):
+                job.cancel()
+                gone_since = gone_since or time.monotonic()
+                if time.monotonic() - gone_since > _GRACE_S:
+                    os._exit(4)
+
+    threading.Thread(target=look, name="watch", daemon=True).start()
+
+
+def _is_running(pid: int) -> bool:
+    if sys.platform == "win32":
+        synchronize, still_waiting = 0x00100000, 0x102
+        handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, pid)
+        if not handle:
+            return False
+        waiting = ctypes.windll.kernel32.WaitForSingleObject(handle, 0) == still_waiting
+        ctypes.windll.kernel32.CloseHandle(handle)
+        return bool(waiting)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,114 @@
+"""Outputs that exist whole or not at all: written beside their place and renamed when done."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import OutputError, SourceError
+
+
+def check_source(path: str | Path, what: str) -> Path:
+    """Return the path if something lies there, else say so; ``what`` names it ("The model file")."""
+    path = Path(path)
+    if not path.exists():
+        raise SourceError(f"{what} {path} does not exist. Check its name and folder.")
+    return path
+
+
+def check_output(path: str | Path, needed_bytes: int = 0) -> Path:
+    """
+    Make sure that ``path`` can be written, with room for ``needed_bytes``, before any long work; make its folder.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be made or written, or the disk has too little room.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.parent / f".geodl-{uuid.uuid4().hex}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"The folder {path.parent} cannot be written ({error.strerror}). Choose another folder for {path.name}."
+        ) from error
+    check_room(path.parent, needed_bytes)
+    return path
+
+
+def check_room(folder: Path, needed_bytes: int) -> None:
+    """Raise an `OutputError` if the disk that holds ``folder`` has less than ``needed_bytes`` free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise OutputError(
+            f"{folder} has {free / 2**20:,.0f} MB free, but about {needed_bytes / 2**20:,.0f} MB are needed. "
+            "Free some space or choose another folder."
+        )
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """
+    Give a temporary path beside ``path``; rename it when the block ends well, delete it when not.
+
+    The temporary name keeps the suffix, since GDAL and others choose the format by it.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    try:
+        with _sentences(path):
+            yield part
+            os.replace(part, path)
+    finally:
+        for leftover in path.parent.glob(part.name + "*"):
+            leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path``; put it in its place when the block ends well, delete it when not."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with _sentences(path):
+            part.mkdir(parents=True)
+            yield part
+            old = None
+            if path.exists():
+                old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
+                os.replace(path, old)
+            os.replace(part, path)
+            if old is not None:
+                shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _sentences(path: Path) -> Iterator[None]:
+    """Turn the system's refusals into a sentence."""
+    try:
+        yield
+    except (OutputError, SourceError):
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be written: {error.strerror or error}. Free some space or choose another folder."
+        ) from error

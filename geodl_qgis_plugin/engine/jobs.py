@@ -1,0 +1,38 @@
+"""The jobs that the engine knows: a name, the module that does the work, and nothing imported before it is needed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import SettingsError
+from .messages import Progress
+from .settings import read_settings
+
+# name of the job, as of the algorithm → module with a dataclass `Settings` and a function `run(settings, progress)`
+JOBS = {
+    "terrainpredictors": "rasters.terrain",
+    "extracttiles": "training_data.extraction",
+    "trainclassifier": "classification.training_job",
+    "classifyraster": "classification.classification_job",
+    "assessclassification": "classification.assessment",
+    "describemodel": "classification.description",
+}
+
+
+def run_job(name: str, values: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """
+    Run the job ``name`` with plain settings and return its outputs by name.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such job or its settings do not fit; before any work is done.
+    """
+    if name not in JOBS:
+        raise SettingsError(f"There is no job {name!r}. The engine knows {', '.join(JOBS)}.")
+    module = importlib.import_module(f"{__package__}.{JOBS[name]}")
+    settings = read_settings(module.Settings, values)
+    result: dict[str, Any] = module.run(settings, progress)
+    return result

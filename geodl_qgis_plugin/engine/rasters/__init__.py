@@ -1,0 +1,1 @@
+"""Rasters: grids, stacks of predictors read window by window, writing maps."""

@@ -1,0 +1,1 @@
+"""Training data: labels, splits in space, and tile sets."""
