@@ -18,6 +18,7 @@ JOBS = {
     "classifyraster": "classification.classification_job",
     "assessclassification": "classification.assessment",
     "describemodel": "classification.description",
+    "setup": "setup",
 }
 
 

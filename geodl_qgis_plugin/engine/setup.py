@@ -1,0 +1,238 @@
+"""
+The job `setup`: check what the engine needs, install what is missing, and report it for a bug report.
+
+Packages go into a folder of their own, never into QGIS's Python: pip fills a folder beside it, which takes its place only when
+all went well. numpy and scipy stay those that QGIS loads, because GDAL's array module is built for that numpy.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import Cancelled, EnvironmentProblem, OutputError, SettingsError
+from .files import check_output, check_room, whole_file
+from .messages import Progress
+
+# what is imported → what pip calls it; numpy and GDAL come with QGIS
+REQUIREMENTS = {
+    "torch": "torch>=2.4",
+    "sklearn": "scikit-learn>=1.3,<2",
+    "safetensors": "safetensors>=0.4",
+    "scipy": "scipy>=1.8",
+    "matplotlib": "matplotlib>=3.5",
+    "jinja2": "jinja2>=3.0",
+}
+KEPT = ("numpy", "scipy")
+_NEEDED_BYTES = 2 * 2**30
+_ASK = """
+import importlib, json, sys
+answer = {}
+for name in sys.argv[1:]:
+    try:
+        module = importlib.import_module(name)
+        answer[name] = [str(getattr(module, "__version__", "found")), str(getattr(module, "__file__", ""))]
+    except Exception as error:
+        answer[name] = [None, f"{type(error).__name__}: {error}"]
+try:
+    import torch
+    answer["torch details"] = [
+        f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}, "
+        f"CUDA {'yes' if torch.cuda.is_available() else 'no'}",
+        "",
+    ]
+except Exception:
+    pass
+print(json.dumps(answer))
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    Settings of the job.
+
+    ``packages`` is the folder to install into, ``wheels`` a folder of wheels to take them from instead of an index, and
+    ``facts`` what the caller knows (QGIS's version, its profile), which the report repeats.
+    """
+
+    install: bool = False
+    wheels: str | None = None
+    packages: str | None = None
+    report: str | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+def run(settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Check, install if asked to, check again, and write the report."""
+    if settings.report:
+        check_output(settings.report)
+    lacking = _lacking(_versions(settings.packages))
+    if settings.install and lacking:
+        _install(settings, progress)
+    versions = _versions(settings.packages)
+    lacking = _lacking(versions)
+    rows = _rows(settings, versions)
+    width = max(len(name) for name, _ in rows)
+    text = "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    progress.message(text)
+    if lacking:
+        progress.warning(
+            f"Missing: {', '.join(lacking)}. Run geodl:setup with INSTALL set to yes, or install into the Python that you named "
+            f"for the engine: {sys.executable} -m pip install {' '.join(repr(REQUIREMENTS[name]) for name in lacking)}"
+        )
+    result: dict[str, Any] = {"missing": lacking}
+    if settings.report:
+        with whole_file(settings.report) as part:
+            part.write_text(_page(text, lacking), encoding="utf-8")
+        result["report"] = settings.report
+    return result
+
+
+def _versions(packages: str | None) -> dict[str, list[str | None]]:
+    """Ask a fresh Python for versions, so that a half-loaded or broken package cannot disturb this one."""
+    path = [packages] if packages else []
+    code = f"import sys; sys.path[:0] = {path!r}\n{_ASK}"
+    command = [sys.executable, "-E", "-c", code, "numpy", "osgeo.gdal", *REQUIREMENTS]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = answer.stdout.strip().splitlines()
+    if answer.returncode != 0 or not lines:
+        raise EnvironmentProblem(f"{sys.executable} could not tell its packages: {answer.stderr.strip()[-500:]}")
+    versions: dict[str, list[str | None]] = json.loads(lines[-1])
+    return versions
+
+
+def _lacking(versions: dict[str, list[str | None]]) -> list[str]:
+    return [name for name in REQUIREMENTS if versions[name][0] is None]
+
+
+def _install(settings: Settings, progress: Progress) -> None:
+    if not settings.packages:
+        raise SettingsError(
+            f"GeoDL does not install into a Python that you named for the engine ({sys.executable}). Install there yourself "
+            f"({sys.executable} -m pip install torch scikit-learn safetensors), or leave the engine's Python empty."
+        )
+    if importlib.util.find_spec("pip") is None:
+        raise EnvironmentProblem(
+            f"QGIS's Python ({sys.executable}) has no pip, which installs packages. On Debian and Ubuntu: sudo apt install "
+            f"python3-pip; elsewhere: {sys.executable} -m ensurepip. Then run geodl:setup again."
+        )
+    if settings.wheels and not Path(settings.wheels).is_dir():
+        raise SettingsError(f"WHEELS is {settings.wheels}, which is no folder. Give the folder that holds the wheels.")
+    target = Path(settings.packages)
+    check_output(target)
+    check_room(target.parent, _NEEDED_BYTES)
+    for left_over in target.parent.glob(f".{target.name}.*.new"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.new")
+    try:
+        _fill(fresh, settings, progress)
+        _swap(fresh, target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _fill(fresh: Path, settings: Settings, progress: Progress) -> None:
+    of_qgis = _versions(None)
+    wanted = [requirement for name, requirement in REQUIREMENTS.items() if of_qgis[name][0] is None]
+    kept = {name: of_qgis[name][0] for name in KEPT if of_qgis[name][0]}
+    progress.update(0.02, f"Installing {', '.join(wanted)}")
+    with tempfile.TemporaryDirectory(prefix="geodl-setup-") as folder:
+        constraints = Path(folder, "constraints.txt")
+        constraints.write_text("".join(f"{name}=={version}\n" for name, version in kept.items()), encoding="utf-8")
+        command = [sys.executable, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+        command += ["--progress-bar", "off", "--only-binary", ":all:"]
+        command += ["--target", str(fresh), "--constraint", str(constraints)]
+        if settings.wheels:
+            command += ["--no-index", "--find-links", settings.wheels]
+        _pip([*command, *wanted], progress)
+    for name in kept:  # pip does not see QGIS's own when it installs into a folder
+        for copy in [fresh / name, fresh / f"{name}.libs", *fresh.glob(f"{name}-*.dist-info")]:
+            shutil.rmtree(copy, ignore_errors=True)
+    broken = _lacking(_versions(str(fresh)))
+    if broken:
+        reason = _versions(str(fresh))[broken[0]][1]
+        raise EnvironmentProblem(f"{broken[0]} was installed but cannot be loaded ({reason}). Nothing was changed.")
+
+
+def _pip(command: list[str], progress: Progress) -> None:
+    """Run pip, passing on its lines; end it when the user cancels."""
+    pip = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    over = threading.Event()
+
+    def end_on_cancel() -> None:
+        while not over.wait(0.2):
+            if progress.cancelled():
+                pip.terminate()
+
+    watcher = threading.Thread(target=end_on_cancel, daemon=True)
+    watcher.start()
+    lines = []
+    steps = 0
+    for line in pip.stdout or ():
+        lines.append(line.rstrip())
+        if line.startswith(("Collecting", "Installing", "Successfully")) or "Downloading" in line:
+            steps += 1
+            progress.update(0.02 + 0.9 * steps / (steps + 20), line.strip())
+            progress.message(line.strip())
+    status = pip.wait()
+    over.set()
+    watcher.join()
+    if progress.cancelled():
+        raise Cancelled("The installation was cancelled. Nothing was changed.")
+    if status != 0:
+        errors = [line for line in lines if line.startswith("ERROR")] or lines[-5:]
+        raise EnvironmentProblem(
+            f"pip could not install the packages: {' '.join(errors)} Nothing was changed. Check the connection, or give a folder "
+            "of wheels as WHEELS."
+        )
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
+    try:
+        if target.exists():
+            os.replace(target, old)
+        os.replace(fresh, target)
+    except OSError as error:
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        raise OutputError(
+            f"{target} is in use and could not be replaced ({error.strerror}). Close other QGIS windows and run geodl:setup again."
+        ) from error
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _rows(settings: Settings, versions: dict[str, list[str | None]]) -> list[tuple[str, str]]:
+    rows = list(settings.facts.items())
+    rows += [
+        ("System", platform.platform()),
+        ("Processor cores", str(os.cpu_count())),
+        ("Engine's Python", f"{platform.python_version()} ({sys.executable})"),
+        ("Package folder", settings.packages or "none: the engine's Python was named by the user"),
+    ]
+    for name, (version, where) in versions.items():
+        rows.append((name, f"MISSING ({where})" if version is None else f"{version}  {where}".rstrip()))
+    rows.append(("GRASS", shutil.which("grass") or "not on the path (only needed for GRASS's own tools)"))
+    return rows
+
+
+def _page(text: str, lacking: list[str]) -> str:
+    verdict = f"Missing: {', '.join(lacking)}." if lacking else "Everything that GeoDL needs is there."
+    return (
+        '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>GeoDL: environment</title>'
+        "<body style='font-family: sans-serif'><h1>GeoDL: environment</h1>"
+        f"<p>{html.escape(verdict)} Paste the lines below into a bug report.</p><pre>{html.escape(text)}</pre></body></html>\n"
+    )

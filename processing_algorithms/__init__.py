@@ -1,0 +1,1 @@
+"""The Processing algorithms of GeoDL: what QGIS lists, one algorithm a file."""

@@ -1,0 +1,67 @@
+"""The provider: the list of GeoDL's algorithms and graphical models."""
+
+from pathlib import Path
+
+from qgis.core import QgsApplication, QgsProcessingException, QgsProcessingModelAlgorithm, QgsProcessingProvider
+from qgis.PyQt.QtCore import QCoreApplication
+from qgis.PyQt.QtGui import QIcon
+
+import geodl_qgis_plugin
+
+from .base import GeoDLAlgorithm
+from .plugin_files import icon_path
+from .setup import Setup
+
+ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (Setup,)
+
+
+class GeoDLProvider(QgsProcessingProvider):
+    """Lists the algorithms; importing it imports neither torch nor numpy."""
+
+    def id(self) -> str:
+        """Return the first half of every algorithm's id; permanent."""
+        return "geodl"
+
+    def name(self) -> str:
+        """Return the name in the toolbox."""
+        return "GeoDL"
+
+    def longName(self) -> str:
+        """Return the name with what it is for."""
+        return QCoreApplication.translate("GeoDL", "GeoDL: deep learning on Earth-science layers")
+
+    def icon(self) -> QIcon:
+        """Return GeoDL's icon."""
+        return QIcon(self.svgIconPath())
+
+    def svgIconPath(self) -> str:
+        """Return the icon's path."""
+        return icon_path()
+
+    def supportsNonFileBasedOutput(self) -> bool:
+        """Outputs are files: the engine writes them in another process."""
+        return False
+
+    def supportedOutputRasterLayerExtensions(self) -> list[str]:
+        """Return the only raster format that is written."""
+        return ["tif"]
+
+    def supportedOutputVectorLayerExtensions(self) -> list[str]:
+        """Return the formats of layers, and of tables."""
+        return ["gpkg", "geojson", "csv"]
+
+    def loadAlgorithms(self) -> None:
+        """Add the algorithms and, once QGIS knows these, the models that are made of them."""
+        for algorithm in ALGORITHMS:
+            self.addAlgorithm(algorithm())
+        if QgsApplication.processingRegistry().providerById(self.id()) is not None:
+            for path in sorted(Path(geodl_qgis_plugin.__path__[0], "models").glob("*.model3")):
+                self.addAlgorithm(_read_model(path))
+
+
+def _read_model(path: Path) -> QgsProcessingModelAlgorithm:
+    model = QgsProcessingModelAlgorithm()
+    if not model.fromFile(str(path)):
+        text = QCoreApplication.translate("GeoDL", "The model {} cannot be read. Install the plugin anew.")
+        raise QgsProcessingException(text.format(path))
+    return model
