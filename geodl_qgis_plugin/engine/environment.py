@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import os
+import platform
+import re
 import sys
 import threading
 import time
@@ -25,6 +28,26 @@ class Cancellable(Protocol):
 def missing_packages() -> list[str]:
     """Name the packages that the engine needs and does not find."""
     return [name for name in NEEDED_PACKAGES if importlib.util.find_spec(name) is None]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of GeoDL, Python and those packages that are loaded, by name; nothing is imported for it."""
+    found = {"GeoDL": _own_version(), "Python": platform.python_version()}
+    for module, name in (("osgeo", "GDAL"), ("numpy", "NumPy"), ("torch", "PyTorch"), ("sklearn", "scikit-learn")):
+        if module in sys.modules:
+            found[name] = str(getattr(sys.modules[module], "__version__", "of unknown version"))
+    return found
+
+
+def _own_version() -> str:
+    """Read the version from metadata.txt, which lies in the plugin's folder, in a checkout beside it."""
+    plugin = Path(__file__).resolve().parents[1]
+    for folder in (plugin, plugin.parent):
+        with contextlib.suppress(OSError):
+            line = re.search(r"^version=(.+)$", (folder / "metadata.txt").read_text(encoding="utf-8"), re.MULTILINE)
+            if line:
+                return line[1].strip()
+    return "unknown"
 
 
 def tune_memory() -> bool:
