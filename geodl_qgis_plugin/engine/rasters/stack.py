@@ -1,0 +1,371 @@
+"""
+Stacks: any number of rasters read as one, on one grid, window by window.
+
+A raster whose pixels are those of the grid (same CRS, whole pixels apart to a hundredth) is read straight; any other is warped
+for each window, with exact coordinates and a fixed kernel, so that a window's values do not depend on how the raster is parted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+from numpy.typing import NDArray
+from osgeo import gdal, osr
+
+from ..bands import Band
+from ..errors import BandMismatchError, GridError, SettingsError, SourceError
+from .grid import Grid, Window
+from .sources import BandFacts, RasterSource, read_source
+
+FloatArray = NDArray[np.float32]
+_SAME_PX = 0.01  # grids that differ by less are the same (design)
+_FINER = 2.0  # a source with pixels so many times finer is averaged
+
+
+class Stack:
+    """
+    Rasters as one array (band, row, column) of float32, NaN where there is no data.
+
+    Handles are opened when first read and belong to one thread; `reopen` gives another thread or process its own. Pickling
+    keeps the description and drops the handles.
+    """
+
+    def __init__(self, sources: Sequence[RasterSource], grid: Grid, bands: Sequence[Band]) -> None:
+        self._rasters = list(sources)
+        self.grid = grid
+        self.bands = list(bands)
+        self._readers: list[_Straight | _Warped] | None = None
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """Return path, size, time of change and SHA-256 of each file."""
+        return [source.description() for source in self._rasters]
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the paths of the rasters, in order."""
+        return [source.path for source in self._rasters]
+
+    @property
+    def block_size(self) -> tuple[int, int]:
+        """Return rows and columns of the first raster's blocks, cut to the grid: windows of whole blocks read fastest."""
+        rows, columns = self._rasters[0].block_size
+        return min(rows, self.grid.height), min(columns, self.grid.width)
+
+    def read(self, window: Window) -> FloatArray:
+        """
+        Read a window; it may reach beyond the grid, where there is no data.
+
+        Returns
+        -------
+        values : array (band, row, column), float32
+            In the bands' units, scale and offset applied, NaN where there is no data.
+        """
+        if self._readers is None:
+            self._readers = [_reader(source, self.grid) for source in self._rasters]
+            _hold_blocks(self._rasters)
+        values = np.full((len(self.bands), window.height, window.width), np.nan, np.float32)
+        first = 0
+        for reader in self._readers:
+            count = len(reader.source.facts)
+            reader.read(window, values[first : first + count])
+            first += count
+        return values
+
+    def reopen(self) -> Stack:
+        """Return the same stack with handles of its own, for another thread or process."""
+        return Stack(self._rasters, self.grid, self.bands)
+
+    def chosen(self, keep: Sequence[int]) -> Stack:
+        """Return the stack with only the bands whose positions are given, in their order."""
+        sources, first = [], 0
+        for source in self._rasters:
+            inside = [i - first for i in keep if first <= i < first + len(source.facts)]
+            first += len(source.facts)
+            if inside:
+                bands, facts = tuple(source.bands[i] for i in inside), tuple(source.facts[i] for i in inside)
+                sources.append(dataclasses.replace(source, bands=bands, facts=facts))
+        return Stack(sources, self.grid, [self.bands[i] for i in sorted(keep)])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the handles behind."""
+        return self.__dict__ | {"_readers": None}
+
+
+def open_stack(
+    sources: Sequence[str | Path],
+    *,
+    grid: Grid | None = None,
+    bands: Sequence[Band | Mapping[str, Any]] | None = None,
+) -> Stack:
+    """
+    Open rasters as one stack on one grid, and check them before any work.
+
+    Parameters
+    ----------
+    sources : list of paths
+        Any format that GDAL reads; `|bands=1,3` after a path chooses bands, `|resampling=nearest` says how it is warped.
+    grid : Grid, optional
+        Where the pixels lie; the first raster's grid if it is not given.
+    bands : list, optional
+        One entry a band, in order: what stands in its ``name``, ``unit`` or ``kind`` replaces what the raster says.
+
+    Raises
+    ------
+    SourceError
+        If a raster is missing, no raster, or complex.
+    GridError
+        If a raster has no CRS or does not overlap the grid.
+    BandMismatchError
+        If a chosen band does not exist, or ``bands`` has another length than the stack.
+    """
+    if not sources:
+        raise SettingsError("No raster is given. Give one raster or more.")
+    rasters = [read_source(str(source)) for source in sources]
+    grid = grid or rasters[0].grid
+    for source in rasters:
+        if not _overlap(source.grid, grid):
+            raise GridError(
+                f"The raster {source.path} does not overlap {_named(grid, rasters)}: it covers {_extent(source.grid)}, "
+                f"and the other covers {_extent(grid)}. Give rasters of the same area, and check their CRS."
+            )
+    found = _unique([band for source in rasters for band in source.bands], rasters)
+    return Stack(rasters, grid, _replaced(found, bands))
+
+
+class _Straight:
+    """Reads a raster whose pixels are those of the grid, shifted by whole pixels."""
+
+    def __init__(self, source: RasterSource, shift: tuple[int, int]) -> None:
+        self.source, self._shift = source, shift
+        self._dataset = source.open()
+        self._numbers = [facts.number for facts in source.facts]
+        self._type = np.float32 if source.exact_in_float32 else np.float64
+
+    def read(self, window: Window, out: FloatArray) -> None:
+        there = Window(window.row + self._shift[0], window.column + self._shift[1], window.height, window.width)
+        height, width = self.source.grid.height, self.source.grid.width
+        top, left = max(there.row, 0), max(there.column, 0)
+        rows, columns = min(there.row + there.height, height) - top, min(there.column + there.width, width) - left
+        if rows <= 0 or columns <= 0:
+            return
+        values = np.empty((len(self._numbers), rows, columns), self._type)
+        place = (left, top, columns, rows)
+        _told(self.source, lambda: self._dataset.ReadAsArray(*place, buf_obj=values, band_list=self._numbers))
+        for i, facts in enumerate(self.source.facts):
+            self._mask(values[i], facts, place)
+        row, column = top - there.row, left - there.column
+        with np.errstate(over="ignore"):
+            out[:, row : row + rows, column : column + columns] = values
+
+    def _mask(self, values: NDArray[Any], facts: BandFacts, place: tuple[int, int, int, int]) -> None:
+        """Put NaN where there is no data and apply scale and offset, in place."""
+        missing = ~np.isfinite(values)
+        if facts.nodata is not None and np.isfinite(facts.nodata):
+            with np.errstate(over="ignore"):
+                missing |= values == self._type(facts.nodata)
+        if facts.masked:
+            mask = self._dataset.GetRasterBand(facts.number).GetMaskBand()
+            missing |= mask.ReadAsArray(*place) == 0
+        if facts.scale != 1.0 or facts.offset != 0.0:
+            np.multiply(values, facts.scale, out=values, where=~missing)
+            np.add(values, facts.offset, out=values, where=~missing)
+        values[missing] = np.nan
+
+
+class _Warped:
+    """Warps a raster to the grid, a window at a time; coordinates are exact, so every window gives the same values."""
+
+    def __init__(self, source: RasterSource, grid: Grid) -> None:
+        self.source, self._grid = source, grid
+        self._dataset = gdal.Open(_as_float_vrt(source))
+        scale = _source_pixels_per_pixel(source.grid, grid)
+        self._groups: dict[str, list[int]] = {}
+        for i in range(len(source.facts)):
+            self._groups.setdefault(_resampling(source, i, scale), []).append(i)
+        # The kernel of a reduction would else follow from each window's rounded size.
+        self._kernel = {"XSCALE": f"{min(1.0, 1 / scale[1]):.9f}", "YSCALE": f"{min(1.0, 1 / scale[0]):.9f}"}
+
+    def read(self, window: Window, out: FloatArray) -> None:
+        part = self._grid.part(window)
+        for resampling, positions in self._groups.items():
+            source = self._dataset
+            if len(positions) < len(self.source.facts):
+                source = gdal.Translate("", self._dataset, format="VRT", bandList=[i + 1 for i in positions])
+            target = _empty(part, len(positions))
+            options = gdal.WarpOptions(
+                resampleAlg=resampling,
+                errorThreshold=0,
+                overviewLevel="NONE",
+                srcNodata="nan",
+                dstNodata="nan",
+                warpOptions=["UNIFIED_SRC_NODATA=NO", *(f"{k}={v}" for k, v in self._kernel.items())],
+            )
+            _told(self.source, lambda s=source, t=target, o=options: gdal.Warp(t, s, options=o))  # type: ignore[misc]
+            out[positions] = target.ReadAsArray().reshape(len(positions), window.height, window.width)
+
+
+def _reader(source: RasterSource, grid: Grid) -> _Straight | _Warped:
+    shift = whole_pixel_shift(source.grid, grid)
+    return _Warped(source, grid) if shift is None else _Straight(source, shift)
+
+
+def whole_pixel_shift(source: Grid, grid: Grid) -> tuple[int, int] | None:
+    """Return by how many rows and columns ``grid`` starts inside ``source``, or None if their pixels are not the same."""
+    if not source.spatial_reference.IsSame(grid.spatial_reference):
+        return None
+    rows, columns = np.array([0, 0, grid.height, grid.height]), np.array([0, grid.width, 0, grid.width])
+    there = source.pixels(*grid.coordinates(rows, columns))
+    row, column = round(float(there[0][0])), round(float(there[1][0]))
+    off = max(np.abs(there[0] - rows - row).max(), np.abs(there[1] - columns - column).max())
+    return (row, column) if off < _SAME_PX else None
+
+
+def transformation(source: Grid, target: Grid) -> osr.CoordinateTransformation:
+    """Return what takes coordinates of ``source`` to those of ``target``."""
+    return osr.CoordinateTransformation(source.spatial_reference, target.spatial_reference)
+
+
+def _resampling(source: RasterSource, i: int, scale: tuple[float, float]) -> str:
+    if source.resampling:
+        return source.resampling
+    # The mean of 359 and 1 degree would be 180: azimuths are not mixed.
+    if source.facts[i].categorical or source.bands[i].kind == "azimuth":
+        return "nearest"
+    return "average" if max(scale) > _FINER else "bilinear"
+
+
+def _source_pixels_per_pixel(source: Grid, grid: Grid) -> tuple[float, float]:
+    """Return how many rows and columns of the source one pixel of the grid spans, in the middle of where they overlap."""
+    there = transformation(grid, source)
+    rows, columns = (g.ravel() for g in np.mgrid[0.05:0.95:7j, 0.05:0.95:7j])
+    spans = []
+    for row, column in zip(rows * grid.height, columns * grid.width):
+        corners = [grid.coordinates(row + a, column + b) for a, b in ((0, 0), (0, 1), (1, 0))]
+        try:
+            points = np.array([source.pixels(*there.TransformPoint(float(x), float(y))[:2]) for x, y in corners])
+        except RuntimeError:
+            continue
+        if np.isfinite(points).all():
+            spans.append(np.abs(points[1] - points[0]) + np.abs(points[2] - points[0]))
+    if not spans:
+        return 1.0, 1.0
+    rows_spanned, columns_spanned = np.median(np.array(spans), axis=0)
+    return max(float(rows_spanned), 1e-9), max(float(columns_spanned), 1e-9)
+
+
+def _overlap(source: Grid, grid: Grid) -> bool:
+    """Whether a raster covers any of a lattice of points on the grid, or the grid any of the raster's."""
+    return _touches(source, grid) or _touches(grid, source)
+
+
+def _touches(inside: Grid, outside: Grid) -> bool:
+    there = transformation(outside, inside)
+    rows, columns = (g.ravel() for g in np.mgrid[0:1:33j, 0:1:33j])
+    eastings, northings = outside.coordinates(rows * outside.height, columns * outside.width)
+    points = [_point(there, float(x), float(y)) for x, y in zip(eastings, northings)]
+    row, column = inside.pixels(*np.array(points).T)
+    return bool(((row > 0) & (row < inside.height) & (column > 0) & (column < inside.width)).any())
+
+
+def _point(there: osr.CoordinateTransformation, x: float, y: float) -> tuple[float, float]:
+    try:
+        return tuple(there.TransformPoint(x, y)[:2])  # type: ignore[return-value]
+    except RuntimeError:  # outside the projection's reach
+        return np.nan, np.nan
+
+
+def _as_float_vrt(source: RasterSource) -> str:
+    """Write a virtual raster of float32 bands with NaN for nodata, mask and alpha alike, so that warping knows one rule."""
+    grid = source.grid
+    transform = ", ".join(f"{number:.17g}" for number in grid.transform)
+    bands = []
+    for i, facts in enumerate(source.facts):
+        nodata = "" if facts.nodata is None else f"<NODATA>{facts.nodata:.17g}</NODATA>"
+        mask = "<UseMaskBand>true</UseMaskBand>" if facts.masked else ""
+        bands.append(
+            f'<VRTRasterBand dataType="Float32" band="{i + 1}"><NoDataValue>nan</NoDataValue><ComplexSource>'
+            f'<SourceFilename relativeToVRT="0">{escape(source.path)}</SourceFilename><SourceBand>{facts.number}</SourceBand>'
+            f"<ScaleOffset>{facts.offset:.17g}</ScaleOffset><ScaleRatio>{facts.scale:.17g}</ScaleRatio>{nodata}{mask}"
+            f"</ComplexSource></VRTRasterBand>"
+        )
+    return (
+        f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}"><SRS dataAxisToSRSAxisMapping="'
+        f'{_axes(grid)}">{escape(grid.crs)}</SRS><GeoTransform>{transform}</GeoTransform>{"".join(bands)}</VRTDataset>'
+    )
+
+
+def _axes(grid: Grid) -> str:
+    return ",".join(str(axis) for axis in grid.spatial_reference.GetDataAxisToSRSAxisMapping())
+
+
+def _empty(grid: Grid, bands: int) -> gdal.Dataset:
+    target = gdal.GetDriverByName("MEM").Create("", grid.width, grid.height, bands, gdal.GDT_Float32)
+    target.SetSpatialRef(grid.spatial_reference)
+    target.SetGeoTransform(grid.transform)
+    for i in range(bands):
+        target.GetRasterBand(i + 1).SetNoDataValue(np.nan)
+        target.GetRasterBand(i + 1).Fill(np.nan)
+    return target
+
+
+def _told(source: RasterSource, read: Any) -> None:
+    try:
+        read()
+    except RuntimeError as error:
+        raise SourceError(
+            f"The raster {source.path} cannot be read to its end ({str(error).splitlines()[0]}). It may be cut short or "
+            "damaged: copy or make it again."
+        ) from error
+
+
+def _hold_blocks(sources: Sequence[RasterSource]) -> None:
+    """Let GDAL's cache hold two rows of blocks of every raster, at most a quarter of the memory."""
+    row = sum(s.block_size[0] * (s.grid.width + s.block_size[1]) * len(s.facts) * (4 if s.exact_in_float32 else 8) for s in sources)
+    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 if hasattr(os, "sysconf") else 2 * 2**30
+    gdal.SetCacheMax(int(max(gdal.GetCacheMax(), min(2 * row, most))))
+
+
+def _unique(bands: list[Band], sources: Sequence[RasterSource]) -> list[Band]:
+    """Give bands of the same name in several rasters the raster's name before theirs, and then a number."""
+    stems = [Path(source.path).stem for source in sources for _ in source.bands]
+    names = [band.name for band in bands]
+    names = [f"{stem} {name}" if names.count(name) > 1 else name for stem, name in zip(stems, names)]
+    numbered = [f"{name} {names[:i].count(name) + 1}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+    return [dataclasses.replace(band, name=name) for band, name in zip(bands, numbered)]
+
+
+def _replaced(found: list[Band], wanted: Sequence[Band | Mapping[str, Any]] | None) -> list[Band]:
+    if not wanted:
+        return found
+    if len(wanted) != len(found):
+        names = ", ".join(band.name for band in found)
+        raise BandMismatchError(
+            f"{len(wanted)} bands are described, but the rasters have {len(found)} ({names}). Describe each of them, in order."
+        )
+    bands = []
+    for band, change in zip(found, wanted):
+        values = change.as_dict() if isinstance(change, Band) else {k: v for k, v in change.items() if v}
+        unknown = sorted(set(values) - {"name", "unit", "kind"})
+        if unknown:
+            raise SettingsError(f"{unknown[0]!r} is unknown in the description of band {band.name}. Give name, unit and kind.")
+        bands.append(Band.from_dict(band.as_dict() | dict(values)))
+    return bands
+
+
+def _named(grid: Grid, sources: Sequence[RasterSource]) -> str:
+    same = [source.path for source in sources if source.grid == grid]
+    return f"the raster {same[0]}" if same else "the grid that is asked for"
+
+
+def _extent(grid: Grid) -> str:
+    west, south, east, north = grid.bounds
+    digits = 4 if grid.in_degrees else 0
+    unit = "degrees" if grid.in_degrees else grid.spatial_reference.GetLinearUnitsName()
+    return f"{west:.{digits}f} to {east:.{digits}f} east and {south:.{digits}f} to {north:.{digits}f} north ({unit})"
