@@ -11,8 +11,9 @@ import geodl_qgis_plugin
 from .base import GeoDLAlgorithm
 from .plugin_files import icon_path
 from .setup import Setup
+from .terrain_predictors import TerrainPredictors
 
-ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (Setup,)
+ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (Setup, TerrainPredictors)
 
 
 class GeoDLProvider(QgsProcessingProvider):

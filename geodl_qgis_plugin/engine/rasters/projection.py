@@ -1,0 +1,81 @@
+"""Bring a raster in degrees onto a grid in metres, where lengths are needed."""
+
+from __future__ import annotations
+
+import numpy as np
+from osgeo import gdal, osr
+
+from ..errors import GridError
+from ..messages import Progress
+from .grid import Grid
+from .single_band import SingleBand
+
+_UTM_HALF_WIDTH_DEGREES = 4.5  # beyond its zone, UTM's scale is wrong by up to 0.3 % at this distance
+_UTM_LIMIT_DEGREES = 84.0
+_TOLERATED_SCALE = 1.02
+
+
+def in_metres(source: SingleBand, progress: Progress) -> SingleBand:
+    """
+    Return a raster in degrees as one in metres, warped on the fly (cubic), and say so; one in metres as it is.
+
+    The CRS is the UTM zone of the raster's middle, or Lambert's azimuthal equal area about it where the raster is
+    too wide for one zone or too near to a pole.
+    """
+    if not source.grid.in_degrees:
+        _warn_of_distortion(source.grid, source.name, progress)
+        return source
+    if source.grid.width < 2 or source.grid.height < 2:
+        raise GridError(f"{source.name} is in degrees and too small to be warped to metres. Give a larger raster.")
+    target = local_crs(source.grid)
+    one_band = gdal.Translate("", source.dataset, format="VRT", bandList=[source.number])
+    warped = gdal.Warp(
+        "", one_band, format="VRT", dstSRS=target.ExportToWkt(), resampleAlg="cubic", outputType=gdal.GDT_Float32,
+        dstNodata=-99999.0, warpMemoryLimit=64,
+    )  # fmt: skip
+    result = SingleBand(warped, 1, source.name)
+    result.keep_alive = (source.dataset, one_band)
+    progress.message(
+        f"{source.name} is in degrees. It is warped to {target.GetName()} with pixels of {result.grid.pixel_size[0]:.4g} m, "
+        "since slopes and distances need metres; the output is on that grid."
+    )
+    return result
+
+
+def local_crs(grid: Grid) -> osr.SpatialReference:
+    """Return a CRS in metres for a grid in degrees: its UTM zone, or Lambert's azimuthal equal area about its middle."""
+    west, south, east, north = grid.bounds
+    longitude, latitude = (west + east) / 2, (south + north) / 2
+    longitude = (longitude + 180.0) % 360.0 - 180.0
+    reference = osr.SpatialReference()
+    reference.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    if max(abs(south), abs(north)) < _UTM_LIMIT_DEGREES and east - west <= 2 * _UTM_HALF_WIDTH_DEGREES:
+        zone = min(int((longitude + 180.0) // 6.0) + 1, 60)
+        reference.ImportFromEPSG((32600 if latitude >= 0 else 32700) + zone)
+        return reference
+    reference.ImportFromProj4(f"+proj=laea +lat_0={latitude:.4f} +lon_0={longitude:.4f} +datum=WGS84 +units=m +no_defs")
+    reference.SetProjCS("Lambert azimuthal equal area about the raster's middle")
+    return reference
+
+
+def metres_per_unit(grid: Grid) -> float:
+    """Return the length of the CRS's unit in metres (1 for metres, 0.3048 for feet)."""
+    return float(grid.spatial_reference.GetLinearUnits())
+
+
+def _warn_of_distortion(grid: Grid, name: str, progress: Progress) -> None:
+    """Web Mercator's metres are longer than metres on the ground, away from the equator."""
+    method = grid.spatial_reference.GetAttrValue("PROJECTION") or ""
+    if method != "Mercator_1SP" and "Pseudo Mercator" not in method and "Popular_Visualisation" not in method:
+        return
+    to_degrees = osr.SpatialReference()
+    to_degrees.ImportFromEPSG(4326)
+    to_degrees.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    easting, northing = grid.coordinates(grid.height / 2, grid.width / 2)
+    latitude = osr.CoordinateTransformation(grid.spatial_reference, to_degrees).TransformPoint(easting, northing)[1]
+    factor = 1 / np.cos(np.radians(latitude))
+    if factor > _TOLERATED_SCALE:
+        progress.warning(
+            f"{name} is in Mercator's projection, whose metres are {factor:.2f} times too long at {latitude:.0f}° latitude: slopes "
+            "come out too gentle by as much. Warp it to the UTM zone first if that matters."
+        )
