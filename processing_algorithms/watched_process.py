@@ -94,12 +94,10 @@ class WatchedProcess:
         *,
         silence_limit_s: float | None = None,
         cancel_file: Path | None = None,
-        grace_s: float = GRACE_S,
     ) -> None:
         self._on_line = on_line
         self._silence_limit_s = silence_limit_s
         self._cancel_file = cancel_file
-        self._grace_s = grace_s
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._silent_for_s = 0.0
         self._silent = False
@@ -164,7 +162,7 @@ class WatchedProcess:
             if self._silence_limit_s is not None and self._silent_for_s > self._silence_limit_s:
                 self._silent = True
                 self._kill(stop)
-            elif asked_to_end is not None and now - asked_to_end > self._grace_s:
+            elif asked_to_end is not None and now - asked_to_end > GRACE_S:
                 self._kill(stop)
 
     def _kill(self, stop: QgsFeedback) -> None:
