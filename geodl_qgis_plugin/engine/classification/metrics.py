@@ -72,8 +72,10 @@ class ConfusionCounter:
     def _indices(self, codes: npt.NDArray[Any], what: str) -> npt.NDArray[np.int32]:
         codes = codes.reshape(-1)
         if codes.size and (codes.min() < 0 or codes.max() > _LARGEST_CODE):
-            raise LabelsError(f"The {what} has codes outside 0 to {_LARGEST_CODE}. Give its classes codes in that range.")
-        indices = self._index[codes]
+            raise LabelsError(
+                f"The {what} has codes outside 0 to {_LARGEST_CODE}. Give its classes codes in that range."
+            )
+        indices: npt.NDArray[np.int32] = self._index[codes]
         if codes.size and indices.min() < 0:
             code = int(codes[indices < 0][0])
             known = ", ".join(f"{one.code} {one.name}" for one in self.classes)
@@ -91,7 +93,8 @@ class Accuracy:
     Scores of a map, made with `from_confusion`.
 
     ``macro_f1`` and ``balanced_accuracy`` are means over the classes that occur in the reference; ``kappa`` is Cohen's.
-    ``precision``, ``recall``, ``f1``, ``iou``, ``support`` (reference pixels) and ``mapped`` (mapped pixels) have one entry a class.
+    ``precision``, ``recall``, ``f1``, ``iou``, ``support`` (reference pixels) and ``mapped`` (mapped pixels) have one
+    entry a class.
     """
 
     classes: tuple[LandClass, ...]
