@@ -35,8 +35,8 @@ class TerrainPredictors(GeoDLAlgorithm):
         """Return further help."""
         return self.tr(
             "<p>The output has one named band for each: slope (degrees), sine and cosine of aspect, profile, tangential and "
-            "planform curvature (1/m, positive where the ground bulges), roughness (m), multidirectional hillshade (0 to 1), and, "
-            "for each scale, topographic position (elevation less its mean in the window) and local relief (highest less "
+            "planform curvature (1/m, positive where the ground bulges), roughness (m), multidirectional hillshade (0 to 1), "
+            "and, for each scale, topographic position (elevation less its mean in the window) and local relief (highest less "
             "lowest). Elevation itself is left out: what a model learns from it is not true in the next valley.</p>"
             "<p>The DEM may be larger than memory. One in degrees is warped to metres first.</p>"
         )
@@ -50,8 +50,8 @@ class TerrainPredictors(GeoDLAlgorithm):
         self.add(
             QgsProcessingParameterString(self.SCALES, self.tr("Scales (pixels)"), defaultValue="3, 10, 30"),
             help=self.tr(
-                "Radii of the square windows for topographic position and local relief, in pixels, separated by commas. Take about "
-                "half the width of the smallest and of the largest landform that matters, and one between."
+                "Radii of the square windows for topographic position and local relief, in pixels, separated by commas. "
+                "Take about half the width of the smallest and of the largest landform that matters, and one between."
             ),
         )
         self.add(
@@ -73,6 +73,8 @@ class TerrainPredictors(GeoDLAlgorithm):
         try:
             settings["scales"] = [int(part) for part in text.replace(";", ",").replace(",", " ").split()]
         except ValueError as error:
-            sentence = self.tr("SCALES is “{}”, but must be whole numbers of pixels separated by commas, such as 3, 10, 30.")
+            sentence = self.tr(
+                "SCALES is “{}”, but must be whole numbers of pixels separated by commas, such as 3, 10, 30."
+            )
             raise SettingsError(sentence.format(text)) from error
         return settings

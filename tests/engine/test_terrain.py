@@ -101,6 +101,10 @@ def test_bands_are_described(tmp_path):
     path = write_raster(tmp_path / "dem.tif", fractal_dem(40, 50))
     run_terrain(path, tmp_path / "out.tif", scales=[10, 3])
     bands = read_bands(gdal.Open(str(tmp_path / "out.tif")))
-    assert bands[:3] == [Band("slope", "degree"), Band("aspect_sine", "", "vector_x"), Band("aspect_cosine", "", "vector_y")]
+    assert bands[:3] == [
+        Band("slope", "degree"),
+        Band("aspect_sine", "", "vector_x"),
+        Band("aspect_cosine", "", "vector_y"),
+    ]
     assert [band.name for band in bands if band.kind == "directional"] == ["hillshade"]
     assert [band.name for band in bands][-4:] == ["position_3", "position_10", "relief_3", "relief_10"]

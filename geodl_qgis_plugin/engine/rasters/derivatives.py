@@ -111,7 +111,8 @@ def curvatures(surface: Surface) -> Curvatures:
 
 def slope_degrees(gradient: Gradient) -> Array:
     """Return the steepest slope, in degrees."""
-    return np.degrees(np.arctan(np.hypot(gradient.east, gradient.north)))
+    slope: Array = np.degrees(np.arctan(np.hypot(gradient.east, gradient.north)))
+    return slope
 
 
 def aspect_vector(gradient: Gradient) -> tuple[Array, Array]:
@@ -159,7 +160,9 @@ def _weighted(values: Array, weights: list[Array]) -> list[Array]:
             difference = neighbour(row, column) - values
             if not whole:
                 opposite = values - neighbour(-row, -column)
-                difference = np.where(np.isfinite(difference), difference, np.where(np.isfinite(opposite), opposite, 0.0))
+                difference = np.where(
+                    np.isfinite(difference), difference, np.where(np.isfinite(opposite), opposite, 0.0)
+                )
             for total, factor in zip(sums, factors, strict=True):
                 if factor:
                     total += factor * difference

@@ -102,4 +102,3 @@ def _sentence(path: Path) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise OutputError(f"{path} could not be written: {error}. Free some space or choose another folder.") from error
-

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from osgeo import gdal, osr
 
@@ -9,6 +11,8 @@ from ..errors import GridError
 from ..messages import Progress
 from .grid import Grid
 from .single_band import SingleBand
+from .sources import open_raster
+from .stack import open_stack
 
 _UTM_HALF_WIDTH_DEGREES = 4.5  # beyond its zone, UTM's scale is wrong by up to 0.3 % at this distance
 _UTM_LIMIT_DEGREES = 84.0
@@ -23,23 +27,18 @@ def in_metres(source: SingleBand, progress: Progress) -> SingleBand:
     too wide for one zone or too near to a pole.
     """
     if not source.grid.in_degrees:
-        _warn_of_distortion(source.grid, source.name, progress)
+        _warn_of_distortion(source.grid, source.what, progress)
         return source
     if source.grid.width < 2 or source.grid.height < 2:
-        raise GridError(f"{source.name} is in degrees and too small to be warped to metres. Give a larger raster.")
+        raise GridError(f"{source.what} is in degrees and too small to be warped to metres. Give a larger raster.")
     target = local_crs(source.grid)
-    one_band = gdal.Translate("", source.dataset, format="VRT", bandList=[source.number])
-    warped = gdal.Warp(
-        "", one_band, format="VRT", dstSRS=target.ExportToWkt(), resampleAlg="cubic", outputType=gdal.GDT_Float32,
-        dstNodata=-99999.0, warpMemoryLimit=64,
-    )  # fmt: skip
-    result = SingleBand(warped, 1, source.name)
-    result.keep_alive = (source.dataset, one_band)
+    grid = _suggested_grid(source, target)
+    warped = open_stack([f"{source.source}|resampling=cubic"], grid=grid)
     progress.message(
-        f"{source.name} is in degrees. It is warped to {target.GetName()} with pixels of {result.grid.pixel_size[0]:.4g} m, "
-        "since slopes and distances need metres; the output is on that grid."
+        f"{source.what} is in degrees. It is warped to {target.GetName()} with pixels of {grid.pixel_size[0]:.4g} m, since "
+        "slopes and distances need metres; the output is on that grid."
     )
-    return result
+    return dataclasses.replace(source, stack=warped)
 
 
 def local_crs(grid: Grid) -> osr.SpatialReference:
@@ -56,6 +55,11 @@ def local_crs(grid: Grid) -> osr.SpatialReference:
     reference.ImportFromProj4(f"+proj=laea +lat_0={latitude:.4f} +lon_0={longitude:.4f} +datum=WGS84 +units=m +no_defs")
     reference.SetProjCS("Lambert azimuthal equal area about the raster's middle")
     return reference
+
+
+def _suggested_grid(source: SingleBand, target: osr.SpatialReference) -> Grid:
+    """Return the grid of square pixels that GDAL suggests: as many along the diagonal as the source has."""
+    return Grid.of(gdal.AutoCreateWarpedVRT(open_raster(source.stack.paths[0]), None, target.ExportToWkt()))
 
 
 def metres_per_unit(grid: Grid) -> float:
@@ -76,6 +80,6 @@ def _warn_of_distortion(grid: Grid, name: str, progress: Progress) -> None:
     factor = 1 / np.cos(np.radians(latitude))
     if factor > _TOLERATED_SCALE:
         progress.warning(
-            f"{name} is in Mercator's projection, whose metres are {factor:.2f} times too long at {latitude:.0f}° latitude: slopes "
-            "come out too gentle by as much. Warp it to the UTM zone first if that matters."
+            f"{name} is in Mercator's projection, whose metres are {factor:.2f} times too long at {latitude:.0f}° latitude: "
+            "slopes come out too gentle by as much. Warp it to the UTM zone first if that matters."
         )

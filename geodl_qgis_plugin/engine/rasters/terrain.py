@@ -28,6 +28,7 @@ from .derivatives import (
     multidirectional_hillshade,
     slope_degrees,
 )
+from .grid import Window
 from .neighbourhoods import window_mean, window_range
 from .predictor_file import predictor_file
 from .projection import in_metres, metres_per_unit
@@ -62,11 +63,11 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     scales = _checked_scales(settings.scales)
     dem = in_metres(open_band(settings.dem, "The DEM", settings.band), progress)
     _check_size(dem, scales)
-    low, high = dem.check_values()
+    low, high = dem.value_range()
     if low == high:
-        progress.warning(f"{dem.name} has the same value, {low:g}, everywhere: its predictors are all zero.")
-    if dem.dataset.RasterCount > 1:
-        progress.message(f"{dem.name} has {dem.dataset.RasterCount} bands; band {settings.band} is taken as elevation.")
+        progress.warning(f"{dem.what} has the same value, {low:g}, everywhere: its predictors are all zero.")
+    if dem.siblings > 1:
+        progress.message(f"{dem.what} has {dem.siblings} bands; band {settings.band} is taken as elevation.")
     axes = _axes_in_metres(dem)
     height_factor = _height_factor(dem, progress)
     halo = max([_STENCIL_PX, *scales])
@@ -77,9 +78,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
             if progress.cancelled():
                 raise Cancelled("The predictors were cancelled; nothing was written.")
             progress.update(done / len(todo), "Working out the predictors")
-            wide = window._replace(
-                row=window.row - halo, column=window.column - halo, height=window.height + 2 * halo, width=window.width + 2 * halo
-            )
+            wide = Window(window.row - halo, window.column - halo, window.height + 2 * halo, window.width + 2 * halo)
             values = _bands_of(dem.read(wide) * height_factor, axes, scales)
             file.write(window, values[:, halo : halo + window.height, halo : halo + window.width])
     progress.update(1.0)
@@ -158,11 +157,11 @@ def _check_size(dem: SingleBand, scales: Sequence[int]) -> None:
     grid = dem.grid
     if min(grid.width, grid.height) < 3:
         raise GridError(
-            f"{dem.name} has {grid.width} by {grid.height} pixels, but slopes need 3 by 3 at least. Give a larger DEM."
+            f"{dem.what} has {grid.width} by {grid.height} pixels, but slopes need 3 by 3 at least. Give a larger DEM."
         )
     if scales[-1] > max(grid.width, grid.height):
         raise SettingsError(
-            f"SCALES has {scales[-1]} pixels, but {dem.name} is only {grid.width} by {grid.height} pixels. Give smaller radii."
+            f"SCALES has {scales[-1]} pixels, but {dem.what} is only {grid.width} by {grid.height} pixels. Give smaller radii."
         )
 
 
@@ -176,5 +175,5 @@ def _height_factor(dem: SingleBand, progress: Progress) -> float:
     """Return what turns the DEM's values into metres."""
     factor = _FEET_IN_METRES.get(dem.unit.strip().lower(), 1.0)
     if factor != 1.0:
-        progress.message(f"{dem.name} has heights in {dem.unit}; they are turned into metres.")
+        progress.message(f"{dem.what} has heights in {dem.unit}; they are turned into metres.")
     return factor
