@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import shutil
@@ -68,7 +69,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             yield part
             os.replace(part, path)
     finally:
-        for leftover in path.parent.glob(part.name + "*"):
+        for leftover in path.parent.glob(glob.escape(part.name) + "*"):
             leftover.unlink(missing_ok=True)
 
 
