@@ -128,7 +128,7 @@ def test_maps_lie_where_they_are(transform):
     west, south, east, north = grid.bounds
     assert axes.get_xlim() == (west, east)
     assert axes.get_ylim() == (south, north)
-    left, right, bottom, top = axes.images[0].get_extent()
+    left, _, _, top = axes.images[0].get_extent()
     assert (left, top) == (700_000, 4_060_000)
     svg = figure_to_svg(maps.split_map(codes, grid, [np.array([[west, south], [east, north]])]))
     assert "Easting (km)" in svg
