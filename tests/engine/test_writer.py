@@ -169,7 +169,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("values", [False, True])
-@pytest.mark.parametrize("side", [1000, 1300, 1400, 1450, 1600])
+@pytest.mark.parametrize("side", [1150, 1300, 1400, 1450, 1600])
 def test_a_full_disk(small_disk, monkeypatch, side, values):
     """Wherever the disk fills up, in the raw file, the overviews or the end, it is told and nothing stays."""
     monkeypatch.setattr("geodl_qgis_plugin.engine.files.check_room", lambda *_: None)
