@@ -13,6 +13,8 @@ from .settings import read_settings
 # name of the job, as of the algorithm → module with a dataclass `Settings` and a function `run(settings, progress)`
 JOBS = {
     "terrainpredictors": "rasters.terrain",
+    "magneticpredictors": "rasters.magnetics",
+    "gridpoints": "rasters.gridding",
     "extracttiles": "training_data.extraction",
     "trainclassifier": "classification.training_job",
     "classifyraster": "classification.classification_job",

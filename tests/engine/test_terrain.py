@@ -8,7 +8,7 @@ from geodl_qgis_plugin.engine.bands import Band
 from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.rasters import terrain
-from geodl_qgis_plugin.engine.rasters.predictor_file import NODATA, read_bands
+from geodl_qgis_plugin.engine.rasters.sources import read_source
 from geodl_qgis_plugin.engine.rasters.terrain import terrain_bands
 
 gdal.UseExceptions()
@@ -47,10 +47,7 @@ def run_terrain(dem, output, **settings):
     """Run the job; return its bands by name (NaN where missing) and what it said."""
     progress = SilentProgress()
     run_job("terrainpredictors", {"dem": str(dem), "output": str(output), **settings}, progress)
-    dataset = gdal.Open(str(output))
-    values = dataset.ReadAsArray().astype(float)
-    values[values == NODATA] = np.nan
-    return by_name(values, read_bands(dataset)), progress
+    return by_name(gdal.Open(str(output)).ReadAsArray(), read_source(str(output)).bands), progress
 
 
 @pytest.mark.parametrize(
@@ -100,8 +97,8 @@ def test_bands_are_described(tmp_path):
     """Names, units and kinds stand in the file; the aspect's parts turn as a vector, the shade does not turn."""
     path = write_raster(tmp_path / "dem.tif", fractal_dem(40, 50))
     run_terrain(path, tmp_path / "out.tif", scales=[10, 3])
-    bands = read_bands(gdal.Open(str(tmp_path / "out.tif")))
-    assert bands[:3] == [
+    bands = read_source(str(tmp_path / "out.tif")).bands
+    assert list(bands[:3]) == [
         Band("slope", "degree"),
         Band("aspect_sine", "", "vector_x"),
         Band("aspect_cosine", "", "vector_y"),

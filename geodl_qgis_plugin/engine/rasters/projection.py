@@ -41,6 +41,17 @@ def in_metres(source: SingleBand, progress: Progress) -> SingleBand:
     return dataclasses.replace(source, stack=warped)
 
 
+def north_up(source: SingleBand, progress: Progress) -> SingleBand:
+    """Return a rotated raster warped (cubic) to rows that run east, and say so; one that is not rotated as it is."""
+    t = source.grid.transform
+    if abs(t[2]) < 1e-6 * abs(t[1]) and abs(t[4]) < 1e-6 * abs(t[5]) and t[1] > 0:
+        return source
+    grid = _suggested_grid(source, source.grid.spatial_reference)
+    warped = open_stack([f"{source.source}|resampling=cubic"], grid=grid)
+    progress.message(f"{source.what} is rotated. It is warped to rows that run east; the output is on that grid.")
+    return dataclasses.replace(source, stack=warped)
+
+
 def local_crs(grid: Grid) -> osr.SpatialReference:
     """Return a CRS in metres for a grid in degrees: its UTM zone, or Lambert's azimuthal equal area about its middle."""
     west, south, east, north = grid.bounds

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..bands import Band
 from ..errors import Cancelled, GridError, SettingsError
 from ..files import check_output
-from ..messages import Progress
+from ..messages import PartOfProgress, Progress
 from ..settings import option
 from .derivatives import (
     aspect_vector,
@@ -30,9 +30,9 @@ from .derivatives import (
 )
 from .grid import Window
 from .neighbourhoods import window_mean, window_range
-from .predictor_file import predictor_file
 from .projection import in_metres, metres_per_unit
 from .single_band import SingleBand, open_band, windows
+from .writer import value_map
 
 DEFAULT_SCALES = (3, 10, 30)
 _STENCIL_PX = 2  # the 5 by 5 fit's radius
@@ -73,11 +73,11 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     halo = max([_STENCIL_PX, *scales])
     bands = terrain_band_list(scales)
     todo = list(windows(dem.grid, _WINDOW_PX))
-    with predictor_file(settings.output, dem.grid, bands) as file:
+    with value_map(settings.output, dem.grid, bands, progress=PartOfProgress(progress, 0.8, 1.0)) as file:
         for done, window in enumerate(todo):
             if progress.cancelled():
                 raise Cancelled("The predictors were cancelled; nothing was written.")
-            progress.update(done / len(todo), "Working out the predictors")
+            progress.update(0.8 * done / len(todo), "Working out the predictors")
             wide = Window(window.row - halo, window.column - halo, window.height + 2 * halo, window.width + 2 * halo)
             values = _bands_of(dem.read(wide) * height_factor, axes, scales)
             file.write(window, values[:, halo : halo + window.height, halo : halo + window.width])
