@@ -1,0 +1,62 @@
+"""Scaling of predictors from training pixels: robust to tails, exact up to a few million pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tile_set import Scaling
+
+_MOST_VALUES = 48_000_000  # of all bands together; above, every k-th training pixel is taken
+
+
+class TrainingValues:
+    """Collects the values of training pixels, every k-th where there are very many."""
+
+    def __init__(self, bands: int, expected: int) -> None:
+        self._step = max(1, -(-expected * bands // _MOST_VALUES))
+        self._seen = 0
+        self._kept: list[NDArray[np.float32]] = []
+
+    def add(self, predictors: NDArray[np.float32], training: NDArray[np.bool_]) -> None:
+        """Take the training pixels of a window; ``predictors`` is (band, row, column), ``training`` (row, column)."""
+        values = predictors[:, training]
+        first = -self._seen % self._step
+        self._seen += values.shape[1]
+        if values.shape[1] > first:
+            self._kept.append(np.ascontiguousarray(values[:, first :: self._step]))
+
+    def scaling(self) -> tuple[Scaling, list[dict[str, Any]]]:
+        """Return the scaling and, for the report, statistics of each band."""
+        values = np.concatenate(self._kept, axis=1)
+        rows = [_of_band(band) for band in values]
+        names = ("offset", "scale", "low", "high")
+        return Scaling(*(np.array([row[name] for row in rows]) for name in names)), rows
+
+
+def _of_band(values: NDArray[np.float32]) -> dict[str, Any]:
+    """Return scaling and statistics of one band's values (pixel,), NaN left out."""
+    share = float(np.isfinite(values).mean()) if values.size else 0.0
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return dict.fromkeys(("offset", "low", "high", "least", "most", "valid"), 0.0) | {"scale": 1.0, "histogram": []}
+    low, high = (float(value) for value in np.percentile(values, (1, 99)))
+    inside = values[(values >= low) & (values <= high)].astype(np.float64)
+    if not inside.size:  # the percentiles lie between the only values
+        inside = values.astype(np.float64)
+    offset, scale = float(inside.mean()), float(inside.std())
+    if not scale > 1e-7 * max(abs(offset), 1e-30):
+        scale = 1.0
+    edges = np.linspace(low, high, 33) if high > low else np.array([low - 0.5, low + 0.5])
+    return {
+        "offset": offset,
+        "scale": scale,
+        "low": low,
+        "high": high,
+        "least": float(values.min()),
+        "most": float(values.max()),
+        "valid": share,
+        "histogram": np.histogram(inside, edges)[0].tolist(),
+    }
