@@ -9,7 +9,7 @@ a margin is added on all sides, since the transform takes the grid for one tile 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,13 @@ from .optional_packages import needed_package
 Array = NDArray[np.float64]
 
 MARGIN = 1 / 3  # of the grid's height and width, on each side
+ZEROS, MIRRORED = "zeros", "mirrored"
 
 
 @dataclass(frozen=True)
 class PaddedGrid:
     """
-    A grid ready for the filters: ascending, without mean and holes, with a margin of zeros.
+    A grid ready for the filters: ascending, without mean and holes, with a margin.
 
     ``nodes`` is harmonica's array (northing, easting); the rest tells the way back.
     """
@@ -36,18 +37,30 @@ class PaddedGrid:
     missing: NDArray[np.bool_]  # (row, column), of the grid as it was given
     north_up: bool
 
-    def unpadded(self, nodes: Any) -> Array:
-        """Return filtered nodes as the grid was given, NaN where it was missing."""
+    def inside(self) -> Any:
+        """Return the nodes without the margin."""
         rows, columns = self.margin
         height, width = self.missing.shape
-        values = np.array(nodes.values[rows : rows + height, columns : columns + width], np.float64)
+        return self.nodes[rows : rows + height, columns : columns + width]
+
+    def with_nodes(self, nodes: Any) -> PaddedGrid:
+        """Return a grid of the same layout with other nodes."""
+        return replace(self, nodes=nodes)
+
+    def values(self) -> Array:
+        """Return the nodes as the grid was given, NaN where it was missing."""
+        return self.masked(self.inside())
+
+    def masked(self, inside: Any) -> Array:
+        """Return nodes without margin in the order of the grid as it was given, NaN where it was missing."""
+        values = np.array(inside, np.float64)
         if self.north_up:
             values = values[::-1].copy()
         values[self.missing] = np.nan
         return values
 
 
-def padded_grid(values: Array, spacing_m: tuple[float, float], *, north_up: bool) -> PaddedGrid:
+def padded_grid(values: Array, spacing_m: tuple[float, float], *, north_up: bool, margin: str = ZEROS) -> PaddedGrid:
     """
     Prepare a grid for the filters.
 
@@ -59,20 +72,28 @@ def padded_grid(values: Array, spacing_m: tuple[float, float], *, north_up: bool
         Positive distances of neighbouring pixels.
     north_up : bool
         Whether row 0 is the northernmost.
+    margin : "zeros" or "mirrored"
+        What is put around it: zeros, as most programs do, or the grid's mirror image that fades to zero, which makes no step
+        at the edge.
     """
     xarray = needed_package("xarray", "Magnetic predictors")
     missing = ~np.isfinite(values)
     level = float(values[~missing].mean())
     filled = fill_holes(values - level)
     ascending = filled[::-1] if north_up else filled
-    margin = (max(int(values.shape[0] * MARGIN), 1), max(int(values.shape[1] * MARGIN), 1))
-    padded = np.pad(ascending, ((margin[0], margin[0]), (margin[1], margin[1])))
+    rows, columns = (max(int(length * MARGIN), 1) for length in values.shape)
+    width = ((rows, rows), (columns, columns))
+    if margin == MIRRORED:
+        padded = np.pad(ascending, width, mode="symmetric")
+        padded *= np.outer(_fading(values.shape[0], rows), _fading(values.shape[1], columns))
+    else:
+        padded = np.pad(ascending, width)
     coordinates = {
         "northing": np.arange(padded.shape[0]) * spacing_m[1],
         "easting": np.arange(padded.shape[1]) * spacing_m[0],
     }
     nodes = xarray.DataArray(padded, dims=("northing", "easting"), coords=coordinates)
-    return PaddedGrid(nodes, margin, missing, north_up)
+    return PaddedGrid(nodes, (rows, columns), missing, north_up)
 
 
 def reduced_to_pole(grid: PaddedGrid, inclination: float, declination: float) -> PaddedGrid:
@@ -83,33 +104,48 @@ def reduced_to_pole(grid: PaddedGrid, inclination: float, declination: float) ->
     """
     harmonica = needed_package("harmonica", "Magnetic predictors")
     nodes = _quietly(harmonica.reduction_to_pole, grid.nodes, inclination=inclination, declination=declination)
-    return PaddedGrid(nodes, grid.margin, grid.missing, grid.north_up)
+    return grid.with_nodes(nodes)
 
 
-def derivatives(grid: PaddedGrid) -> tuple[Any, Any, Any]:
-    """Return nodes of the derivatives towards east and north (differences) and upwards (frequency domain), nT/m."""
+def derivatives(grid: PaddedGrid) -> tuple[Array, Array, Array]:
+    """
+    Return the derivatives towards east, north and up (row, column), in nT/m.
+
+    The horizontal ones are differences of neighbours and know nothing of the margin; the upward one comes from the
+    frequency domain.
+    """
     harmonica = needed_package("harmonica", "Magnetic predictors")
+    inside = grid.inside()
+    up = grid.with_nodes(_quietly(harmonica.derivative_upward, grid.nodes))
     return (
-        harmonica.derivative_easting(grid.nodes),
-        harmonica.derivative_northing(grid.nodes),
-        _quietly(harmonica.derivative_upward, grid.nodes),
+        grid.masked(harmonica.derivative_easting(inside)),
+        grid.masked(harmonica.derivative_northing(inside)),
+        up.values(),
     )
 
 
-def total_gradient(east: Any, north: Any, up: Any) -> Any:
+def total_gradient(east: Array, north: Array, up: Array) -> Array:
     """Return the length of the gradient, "analytic signal": Roest et al. (1992), doi:10.1190/1.1443174."""
-    return np.sqrt(east**2 + north**2 + up**2)
+    length: Array = np.sqrt(east**2 + north**2 + up**2)
+    return length
 
 
-def tilt(east: Any, north: Any, up: Any) -> Any:
+def tilt(east: Array, north: Array, up: Array) -> Array:
     """Return the gradient's angle above the horizon, radians: Miller & Singh (1994), doi:10.1016/0926-9851(94)90022-1."""
-    return np.arctan2(up, np.hypot(east, north))
+    angle: Array = np.arctan2(up, np.hypot(east, north))
+    return angle
 
 
-def upward_continued(grid: PaddedGrid, height_m: float) -> Any:
-    """Return nodes of the field as it would be ``height_m`` higher: Blakely (1995), doi:10.1017/CBO9780511549816."""
+def upward_continued(grid: PaddedGrid, height_m: float) -> PaddedGrid:
+    """Return the field as it would be ``height_m`` higher: Blakely (1995), doi:10.1017/CBO9780511549816."""
     harmonica = needed_package("harmonica", "Magnetic predictors")
-    return _quietly(harmonica.upward_continuation, grid.nodes, height_displacement=height_m)
+    return grid.with_nodes(_quietly(harmonica.upward_continuation, grid.nodes, height_displacement=height_m))
+
+
+def _fading(length: int, margin: int) -> Array:
+    """Return 1 over a length, fading to 0 over a margin on both sides (half a cosine)."""
+    slope = 0.5 - 0.5 * np.cos(np.pi * (np.arange(margin) + 0.5) / margin)
+    return np.concatenate([slope, np.ones(length), slope[::-1]])
 
 
 def _quietly(function: Any, *arguments: Any, **options: Any) -> Any:

@@ -49,6 +49,7 @@ class Settings:
     survey_height: float = option(0.0, at_least=-1000.0, at_most=600000.0)  # m above the ellipsoid, for the IGRF
     height: float = option(500.0, at_least=0.0)  # m, of upward continuation; 0 leaves it out
     derivatives_of: str = option(TOTAL_FIELD, choices=(TOTAL_FIELD, REDUCED))
+    margin: str = option(filters.ZEROS, choices=(filters.ZEROS, filters.MIRRORED))
     grid_north: bool = False  # turn the declination from true north to the grid's
     crs: str = ""  # where the file has none
     band: int = option(1, at_least=1)
@@ -90,6 +91,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
             direction,
             height_m=settings.height,
             derivatives_of=settings.derivatives_of,
+            margin=settings.margin,
             north_up=grid.transform[5] < 0,
             progress=PartOfProgress(progress, 0.1, 0.8),
         )
@@ -110,6 +112,7 @@ def magnetic_bands(
     *,
     height_m: float = 500.0,
     derivatives_of: str = TOTAL_FIELD,
+    margin: str = filters.ZEROS,
     north_up: bool = True,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float32], list[Band]]:
@@ -126,6 +129,8 @@ def magnetic_bands(
         Of the main field, its declination clockwise from the grid's north.
     height_m : float
         Height of upward continuation; 0 leaves that band out.
+    margin : "zeros" or "mirrored"
+        What surrounds the grid while it is filtered, see `magnetic_filters.padded_grid`.
     north_up : bool
         Whether row 0 is the northernmost.
 
@@ -137,23 +142,20 @@ def magnetic_bands(
     """
     reduced = abs(direction.inclination) >= NO_REDUCTION
     bands = magnetic_band_list(height_m, derivatives_of, reduced=reduced)
-    field = filters.padded_grid(anomaly, spacing_m, north_up=north_up)
+    field = filters.padded_grid(anomaly, spacing_m, north_up=north_up, margin=margin)
     layers: list[NDArray[np.float64]] = []
     source = field
     _tell(progress, 0.2)
     if reduced:
         pole = filters.reduced_to_pole(field, direction.inclination, direction.declination)
-        layers.append(pole.unpadded(pole.nodes))
+        layers.append(pole.values())
         source = pole if derivatives_of == REDUCED else field
     _tell(progress, 0.5)
     east, north, up = filters.derivatives(source)
-    layers += [
-        field.unpadded(nodes)
-        for nodes in (filters.total_gradient(east, north, up), filters.tilt(east, north, up), east, north, up)
-    ]
+    layers += [filters.total_gradient(east, north, up), filters.tilt(east, north, up), east, north, up]
     _tell(progress, 0.8)
     if height_m > 0:
-        layers.append(field.unpadded(filters.upward_continued(source, height_m)))
+        layers.append(filters.upward_continued(source, height_m).values())
     return np.stack(layers).astype(np.float32), bands
 
 
