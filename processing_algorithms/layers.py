@@ -69,7 +69,9 @@ def vector_path(
     """
     layer = algorithm.parameterAsVectorLayer(parameters, name, context)
     file_tells_all = layer is None or (
-        layer.crs() == layer.dataProvider().crs() and not _has_joined_or_virtual_fields(layer) and not layer.isModified()
+        layer.crs() == layer.dataProvider().crs()
+        and not _has_joined_or_virtual_fields(layer)
+        and not layer.isModified()
     )
     path, layer_name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
         parameters, name, context, _VECTOR_FILES if file_tells_all else [], "gpkg", feedback
@@ -78,6 +80,25 @@ def vector_path(
         raise QgsProcessingException(algorithm.invalidSourceError(parameters, name))
     several = layer is not None and path in layer.source() and layer.dataProvider().subLayerCount() > 1
     return f"{path}{LAYER_NAME}{layer_name}" if several and layer_name else path
+
+
+def layer_paths(
+    algorithm: QgsProcessingAlgorithm,
+    parameters: dict[str, Any],
+    name: str,
+    context: QgsProcessingContext,
+    feedback: QgsProcessingFeedback,
+) -> list[str]:
+    """
+    Return what GDAL opens for each layer of a parameter that takes several, vectors and rasters alike.
+
+    What QGIS cannot load is returned as it was given: the engine says what is wrong with it.
+    """
+    layers = algorithm.parameterAsLayerList(parameters, name, context)
+    given = parameters[name] if isinstance(parameters[name], (list, tuple)) else [parameters[name]]
+    if len(layers) != len(given):
+        return [value.source() if isinstance(value, QgsMapLayer) else str(value) for value in given]
+    return [raster_path(x) if isinstance(x, QgsRasterLayer) else _vector_layer_path(x, context, feedback) for x in layers]
 
 
 def layer_classes(layer: QgsMapLayer, field: str = "") -> list[dict[str, Any]]:
@@ -134,6 +155,20 @@ class _Style(QgsProcessingLayerPostProcessorInterface):
         if not loaded:
             feedback.pushWarning(message)
         layer.triggerRepaint()
+
+
+def _vector_layer_path(layer: QgsVectorLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> str:
+    """Return what GDAL opens for a vector layer, with its layer name; a copy where the file alone would not tell all."""
+    file_tells_all = (
+        layer.crs() == layer.dataProvider().crs()
+        and not _has_joined_or_virtual_fields(layer)
+        and not layer.isModified()
+    )
+    path, layer_name = QgsProcessingUtils.convertToCompatibleFormatAndLayerName(
+        layer, False, layer.name(), _VECTOR_FILES if file_tells_all else [], "gpkg", context, feedback
+    )
+    several = path in layer.source() and layer.dataProvider().subLayerCount() > 1
+    return f"{path}{LAYER_NAME}{layer_name}" if several and layer_name else path
 
 
 def _has_joined_or_virtual_fields(layer: QgsVectorLayer) -> bool:

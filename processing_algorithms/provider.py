@@ -9,11 +9,12 @@ from qgis.PyQt.QtGui import QIcon
 import geodl_qgis_plugin
 
 from .base import GeoDLAlgorithm
+from .extract_tiles import ExtractTiles
 from .plugin_files import icon_path
 from .setup import Setup
 from .terrain_predictors import TerrainPredictors
 
-ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (Setup, TerrainPredictors)
+ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (Setup, TerrainPredictors, ExtractTiles)
 
 
 class GeoDLProvider(QgsProcessingProvider):

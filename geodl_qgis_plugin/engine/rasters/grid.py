@@ -120,3 +120,12 @@ class Grid:
         """Read what `as_dict` wrote."""
         a, b, c, d, e, f = (float(number) for number in values["transform"])
         return cls(str(values["crs"]), (a, b, c, d, e, f), int(values["width"]), int(values["height"]))
+
+
+def windows_of(area: Window, size: int) -> list[Window]:
+    """Return the windows of at most ``size`` times ``size`` pixels that make up ``area``, row by row."""
+    return [
+        Window(row, column, min(size, area.row + area.height - row), min(size, area.column + area.width - column))
+        for row in range(area.row, area.row + area.height, size)
+        for column in range(area.column, area.column + area.width, size)
+    ]

@@ -129,13 +129,19 @@ def read_source(text: str) -> RasterSource:
     path, options = _parts(text)
     dataset = open_raster(path)
     if dataset.GetSpatialRef() is None:
-        raise GridError(f"The raster {path} has no CRS. Assign one (Raster > Projections > Assign Projection) and run again.")
+        raise GridError(
+            f"The raster {path} has no CRS. Assign one (Raster > Projections > Assign Projection) and run again."
+        )
     if dataset.GetGeoTransform(can_return_null=True) is None:
-        raise GridError(f"The raster {path} is not georeferenced. Georeference or warp it first (Raster > Georeferencer).")
+        raise GridError(
+            f"The raster {path} is not georeferenced. Georeference or warp it first (Raster > Georeferencer)."
+        )
     numbers = _band_numbers(path, dataset, options.get("bands", ""))
     types = [dataset.GetRasterBand(number).DataType for number in numbers]
     if any(kind in _COMPLEX for kind in types):
-        raise SourceError(f"The raster {path} holds complex numbers. Give its amplitude or phase as a raster of its own.")
+        raise SourceError(
+            f"The raster {path} holds complex numbers. Give its amplitude or phase as a raster of its own."
+        )
     resampling = options.get("resampling", "")
     if resampling and resampling not in RESAMPLINGS:
         raise SettingsError(f"The resampling {resampling!r} of {path} is unknown. Choose {', '.join(RESAMPLINGS)}.")
@@ -182,10 +188,12 @@ def _parts(text: str) -> tuple[str, dict[str, str]]:
     if "|" not in text or Path(text).exists():
         return text, {}
     path, *rest = text.split("|")
-    options = dict(part.split("=", 1) if "=" in part else (part, "") for part in rest)
+    options = {name: value for name, _, value in (part.partition("=") for part in rest)}
     for name in options:
         if name not in ("bands", "resampling", "layername", "layerid") and not name.startswith("option:"):
-            raise SettingsError(f"{name!r} after the raster {path} is unknown. Write `|bands=1,3` or `|resampling=nearest`.")
+            raise SettingsError(
+                f"{name!r} after the raster {path} is unknown. Write `|bands=1,3` or `|resampling=nearest`."
+            )
     return path, options
 
 
@@ -196,11 +204,15 @@ def _band_numbers(path: str, dataset: gdal.Dataset, chosen: str) -> list[int]:
         numbers = [i + 1 for i in range(count) if colours[i] != gdal.GCI_AlphaBand]
         return numbers or list(range(1, count + 1))
     if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", chosen):
-        raise SettingsError(f"The bands {chosen!r} of {path} cannot be read. Write numbers with commas, such as `|bands=1,3`.")
+        raise SettingsError(
+            f"The bands {chosen!r} of {path} cannot be read. Write numbers with commas, such as `|bands=1,3`."
+        )
     numbers = [int(number) for number in chosen.split(",")]
     for number in numbers:
         if not 1 <= number <= count:
-            raise BandMismatchError(f"The raster {path} has {count} bands and no band {number}. Choose bands 1 to {count}.")
+            raise BandMismatchError(
+                f"The raster {path} has {count} bands and no band {number}. Choose bands 1 to {count}."
+            )
     return numbers
 
 

@@ -207,7 +207,7 @@ class _Warped:
                 dstNodata="nan",
                 warpOptions=["UNIFIED_SRC_NODATA=NO", *(f"{k}={v}" for k, v in self._kernel.items())],
             )
-            _told(self.source, lambda s=source, t=target, o=options: gdal.Warp(t, s, options=o))  # type: ignore[misc]
+            _told(self.source, lambda s=source, t=target, o=options: gdal.Warp(t, s, options=o))
             out[positions] = target.ReadAsArray().reshape(len(positions), window.height, window.width)
 
 
@@ -276,7 +276,8 @@ def _touches(inside: Grid, outside: Grid) -> bool:
 
 def _point(there: osr.CoordinateTransformation, x: float, y: float) -> tuple[float, float]:
     try:
-        return tuple(there.TransformPoint(x, y)[:2])  # type: ignore[return-value]
+        easting, northing, _ = there.TransformPoint(x, y)
+        return float(easting), float(northing)
     except RuntimeError:  # outside the projection's reach
         return np.nan, np.nan
 
@@ -327,7 +328,10 @@ def _told(source: RasterSource, read: Any) -> None:
 
 def _hold_blocks(sources: Sequence[RasterSource]) -> None:
     """Let GDAL's cache hold two rows of blocks of every raster, at most a quarter of the memory."""
-    row = sum(s.block_size[0] * (s.grid.width + s.block_size[1]) * len(s.facts) * (4 if s.exact_in_float32 else 8) for s in sources)
+    row = 0
+    for source in sources:
+        pixels = source.block_size[0] * (source.grid.width + source.block_size[1])
+        row += pixels * len(source.facts) * (4 if source.exact_in_float32 else 8)
     most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 if hasattr(os, "sysconf") else 2 * 2**30
     gdal.SetCacheMax(int(max(gdal.GetCacheMax(), min(2 * row, most))))
 
@@ -337,7 +341,9 @@ def _unique(bands: list[Band], sources: Sequence[RasterSource]) -> list[Band]:
     stems = [Path(source.path).stem for source in sources for _ in source.bands]
     names = [band.name for band in bands]
     names = [f"{stem} {name}" if names.count(name) > 1 else name for stem, name in zip(stems, names)]
-    numbered = [f"{name} {names[:i].count(name) + 1}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+    numbered = [
+        f"{name} {names[:i].count(name) + 1}" if names.count(name) > 1 else name for i, name in enumerate(names)
+    ]
     return [dataclasses.replace(band, name=name) for band, name in zip(bands, numbered)]
 
 
@@ -354,7 +360,9 @@ def _replaced(found: list[Band], wanted: Sequence[Band | Mapping[str, Any]] | No
         values = change.as_dict() if isinstance(change, Band) else {k: v for k, v in change.items() if v}
         unknown = sorted(set(values) - {"name", "unit", "kind"})
         if unknown:
-            raise SettingsError(f"{unknown[0]!r} is unknown in the description of band {band.name}. Give name, unit and kind.")
+            raise SettingsError(
+                f"{unknown[0]!r} is unknown in the description of band {band.name}. Give name, unit and kind."
+            )
         bands.append(Band.from_dict(band.as_dict() | dict(values)))
     return bands
 

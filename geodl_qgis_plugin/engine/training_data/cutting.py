@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 
 from ..errors import Cancelled
 from ..messages import Progress
-from ..rasters.grid import Grid, Window
+from ..rasters.grid import Grid, Window, windows_of
 from ..rasters.stack import Stack
-from .label_layers import chunks
 from .labels import Labels
 from .parts import buffer_margin_px, with_buffers
-from .splits import TEST, Blocks
+from .splits import TEST, TRAINING, Blocks
 from .vector_layers import Areas
 
+CHUNK_PX = 2048  # side of the windows in which labels and parts are drawn
 CHUNK_VALUES = 12_000_000  # values of all bands in a chunk of predictors
 _READERS = 2
 
 
 def new_array(path: Path, shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
-    """Make a .npy file of zeros that is mapped into memory; zeros that are never written take no room where files can be sparse."""
-    array: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
+    """Make a .npy file of zeros that is mapped into memory; zeros never written take no room where files can be sparse."""
+    array: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)  # type: ignore[no-untyped-call]
     return array
 
 
@@ -51,7 +51,7 @@ def fill_labels(labels: Labels, area: Window, out: NDArray[np.uint16], progress:
     counts = np.zeros(65536, np.int64)
     labels.overlapping_pixels = 0
     reach = labels.window
-    windows = chunks(area)
+    windows = windows_of(area, CHUNK_PX)
     for i, window in enumerate(windows):
         stop_if_cancelled(progress)
         place = shifted(window, area).slices
@@ -112,10 +112,17 @@ def fill_predictors(
 
 
 def count_units(
-    labels: NDArray[np.uint16], codes: Sequence[int], units: Blocks | Labels, area: Window, tests: Areas | None, count: int
+    labels: NDArray[np.uint16],
+    codes: Sequence[int],
+    units: Blocks | Labels,
+    area: Window,
+    grid: Grid,
+    tests: Areas | None,
+    buffer: float,
+    count: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """
-    Count the labelled pixels of each class in each unit, those inside the user's test areas apart.
+    Count the labelled pixels of each class in each unit, those inside the user's test areas apart, without their buffer.
 
     Returns
     -------
@@ -127,15 +134,20 @@ def count_units(
     position[list(codes)] = np.arange(len(codes))
     counts = np.zeros((count + 1) * len(codes), np.int64)
     in_tests = np.zeros(len(codes), np.int64)
-    for window in chunks(area):
+    margin = buffer_margin_px(buffer, grid)
+    for window in windows_of(area, CHUNK_PX):
         here = labels[shifted(window, area).slices]
         use = here > 0
         if not use.any():
             continue
         if tests is not None:
-            inside = tests.read(window)
-            in_tests += np.bincount(position[here[use & inside]], minlength=len(codes))
-            use &= ~inside
+            wide = window.grown(margin, grid.height, grid.width)
+            inside = tests.read(wide)
+            parts = with_buffers(np.where(inside, TEST, TRAINING).astype(np.uint8), buffer, grid)[
+                shifted(window, wide).slices
+            ]
+            in_tests += np.bincount(position[here[use & (parts == TEST)]], minlength=len(codes))
+            use &= parts == TRAINING
         numbers = units.units(window)[use].astype(np.int64)
         counts += np.bincount(numbers * len(codes) + position[here[use]], minlength=counts.size)
     return counts.reshape(count + 1, len(codes)), in_tests
@@ -162,7 +174,7 @@ def fill_parts(
         In map units of ``grid``.
     """
     margin = buffer_margin_px(buffer, grid)
-    windows = chunks(area)
+    windows = windows_of(area, CHUNK_PX)
     for i, window in enumerate(windows):
         stop_if_cancelled(progress)
         wide = shifted(window, area).grown(margin, area.height, area.width)

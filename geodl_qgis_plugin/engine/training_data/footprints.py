@@ -74,7 +74,9 @@ def copy_footprints(source: Path, target: Path) -> None:
                 gdal.VectorTranslate(str(target), str(source), layers=["tiles"])
         target.with_suffix(".qml").write_text(style(), encoding="utf-8")
     except (OSError, RuntimeError) as error:
-        raise OutputError(f"The footprints {target} could not be written: {error}. Choose another folder or format.") from error
+        raise OutputError(
+            f"The footprints {target} could not be written: {error}. Choose another folder or format."
+        ) from error
 
 
 def style() -> str:
@@ -135,4 +137,3 @@ def _fixed_date() -> Iterator[None]:
         yield
     finally:
         gdal.SetConfigOption("OGR_CURRENT_DATE", before)
-

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from osgeo import gdal, ogr
 
 from ..errors import GridError, LabelsError, SettingsError, SourceError
-from ..rasters.grid import Grid, Window
+from ..rasters.grid import Grid, Window, windows_of
 from ..rasters.sources import open_raster
 from ..rasters.stack import open_stack
 from .vector_layers import OpenLayer, features_on_grid, open_vector
@@ -24,7 +24,7 @@ from .vector_layers import OpenLayer, features_on_grid, open_vector
 gdal.UseExceptions()
 ogr.UseExceptions()
 
-CHUNK_PX = 2048
+_CHUNK_PX = 2048
 _MOST_VALUES = 1000  # more than that is a measurement or an identifier, not a class
 
 
@@ -55,14 +55,14 @@ class VectorLabels:
                 f"The labels {path} have no feature inside the raster ({layer.layer.GetFeatureCount()} features in all). "
                 "Give labels and rasters of the same area, and check their CRS."
             )
-        kept = [(geometry, _text(value)) for geometry, value in found if _text(value)]
+        kept = [(geometry, value_text(value)) for geometry, value in found if value_text(value)]
         if not kept:
             raise LabelsError(
                 f"The class field {class_field} of {path} is empty in all {len(found)} features inside the raster. "
                 f"Choose another field: {', '.join(layer.fields)}."
             )
         self.empty = len(found) - len(kept)
-        texts = sorted({text for _, text in kept}, key=_order)
+        texts = sorted({text for _, text in kept}, key=value_order)
         if len(texts) > _MOST_VALUES:
             raise LabelsError(
                 f"The class field {class_field} of {path} has {len(texts)} different values: it looks like a measurement or an "
@@ -87,7 +87,8 @@ class VectorLabels:
         """Return where features of different values overlap; ``numbers`` is what `read` gave."""
         if self._reversed is None:
             return np.zeros(numbers.shape, bool)
-        return self._burnt(self._reversed, "value", window) != numbers
+        differ: NDArray[np.bool_] = self._burnt(self._reversed, "value", window) != numbers
+        return differ
 
     def units(self, window: Window) -> NDArray[np.uint32]:
         """Return the number of the feature on each pixel, from 1; 0 where there is none."""
@@ -152,23 +153,27 @@ class RasterLabels:
 
     def units(self, window: Window) -> NDArray[np.uint32]:
         """Refuse: a raster has no features."""
-        raise SettingsError("A split by polygon needs labels with features, but the labels are a raster. Split by blocks instead.")
+        raise SettingsError(
+            "A split by polygon needs labels with features, but the labels are a raster. Split by blocks instead."
+        )
 
     def _codes(self) -> NDArray[np.float32]:
         """Return the distinct codes on the grid, in order."""
         found: set[float] = set()
-        for window in chunks(Window(0, 0, self.grid.height, self.grid.width)):
+        for window in windows_of(Window(0, 0, self.grid.height, self.grid.width), _CHUNK_PX):
             values = self._stack.read(window)
             values = np.unique(values[np.isfinite(values)])
             if (values != np.round(values)).any():
                 raise LabelsError(
-                    f"The labels {self.path} hold fractions ({values[values != np.round(values)][0]:g}). Give a raster of whole "
+                    f"The labels {self.path} hold fractions ({values[values != np.round(values)][0]:g}). Give a "
+                    "raster of whole "
                     "codes, one a class."
                 )
             found.update(values.tolist())
             if len(found) > _MOST_VALUES:
                 raise LabelsError(
-                    f"The labels {self.path} hold more than {_MOST_VALUES} different codes: it looks like a measurement. Give a "
+                    f"The labels {self.path} hold more than {_MOST_VALUES} different codes: it looks like a "
+                    "measurement. Give a "
                     "raster of classes."
                 )
         return np.array(sorted(found), np.float32)
@@ -199,13 +204,21 @@ def open_label_layer(path: str, grid: Grid, class_field: str, width: float) -> L
     return VectorLabels(path, grid, class_field, width)
 
 
-def chunks(area: Window, size: int = CHUNK_PX) -> list[Window]:
-    """Return the windows of at most ``size`` times ``size`` pixels that make up ``area``, row by row."""
-    return [
-        Window(row, column, min(size, area.row + area.height - row), min(size, area.column + area.width - column))
-        for row in range(area.row, area.row + area.height, size)
-        for column in range(area.column, area.column + area.width, size)
-    ]
+def value_text(value: Any) -> str:
+    """Return a value of a class field as a text: 3.0 and 3 are the same; empty for none."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
+def value_order(text: str) -> tuple[int, float, str]:
+    """Sort numbers by size, then texts by letters."""
+    try:
+        return 0, float(text), text
+    except ValueError:
+        return 1, 0.0, text
 
 
 def _is_raster(path: str) -> bool:
@@ -234,22 +247,6 @@ def _field(layer: OpenLayer, class_field: str) -> str:
 
 def _area(geometry: ogr.Geometry) -> float:
     return float(geometry.GetArea()) if geometry.GetDimension() == 2 else 0.0
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip()
-
-
-def _order(text: str) -> tuple[int, float, str]:
-    """Sort numbers by size, then texts by letters."""
-    try:
-        return 0, float(text), text
-    except ValueError:
-        return 1, 0.0, text
 
 
 def _memory_layer(

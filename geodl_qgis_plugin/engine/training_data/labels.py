@@ -17,7 +17,7 @@ from scipy import ndimage
 from ..classes import LandClass, distinct_colours
 from ..errors import LabelsError, SettingsError
 from ..rasters.grid import Grid, Window
-from .label_layers import LabelLayer, VectorLabels, open_label_layer
+from .label_layers import LabelLayer, Value, VectorLabels, open_label_layer, value_order, value_text
 
 CodeArray = NDArray[np.uint16]
 _OTHER = LandClass(65535, "other classes", "#9e9e9e")
@@ -58,11 +58,15 @@ class Labels:
         self.left_out: list[str] = []
         for layer in layers:
             if layer.empty:
-                self.left_out.append(f"{layer.empty} features of {layer.path} have an empty class field and are left out.")
+                self.left_out.append(
+                    f"{layer.empty} features of {layer.path} have an empty class field and are left out."
+                )
         by_value = self._decide()
         self.classes = sorted({c.code: c for c in reversed(list(by_value.values()))}.values(), key=lambda c: c.code)
         if not self.classes:
-            raise LabelsError("None of the labels' values is among the classes of the layer's style. Give every class a style.")
+            raise LabelsError(
+                "None of the labels' values is among the classes of the layer's style. Give every class a style."
+            )
         self._tables = [
             np.array([0] + [by_value[v.text].code if v.text in by_value else 0 for v in layer.values], np.uint16)
             for layer in layers
@@ -105,7 +109,10 @@ class Labels:
         wide = window.grown(self._margin, self.grid.height, self.grid.width) if self._margin else window
         codes = np.zeros((wide.height, wide.width), np.uint16)
         inner = (slice(window.row - wide.row, None), slice(window.column - wide.column, None))
-        inner = (slice(inner[0].start, inner[0].start + window.height), slice(inner[1].start, inner[1].start + window.width))
+        inner = (
+            slice(inner[0].start, inner[0].start + window.height),
+            slice(inner[1].start, inner[1].start + window.width),
+        )
         for layer, table in zip(self._layers[::-1], self._tables[::-1]):  # the first layer lies on top
             numbers = layer.read(wide)
             here = table[numbers]
@@ -148,15 +155,15 @@ class Labels:
         self._recode = recode
         self.classes = [c for c in self.classes if c not in few] + ([_OTHER] if merged else [])
         what = f"merged into {_OTHER.name!r}" if merged else "left out"
-        why = f"have fewer than {smallest} pixels" if smallest > 1 else "have no pixel in the area"
-        self.left_out.append(f"{len(few)} classes {why} and are {what}: {names}.")
+        why = f"fewer than {smallest} pixels" if smallest > 1 else "no pixel in the area"
+        self.left_out.append(f"Classes with {why} are {what}: {names}.")
 
     def _decide(self) -> dict[str, LandClass]:
         """Return the class of each value of all layers."""
         values = {value.text: value for layer in reversed(self._layers) for value in layer.values}
         if self._options.classes:
-            return self._styled(list(values))
-        texts = sorted(values, key=_order)
+            return self._styled(values)
+        texts = sorted(values, key=value_order)
         codes = _codes(texts)
         colours = distinct_colours(len(texts))
         classes = {}
@@ -165,11 +172,11 @@ class Labels:
             classes[text] = LandClass(code, value.name or text, value.colour or colour)
         return classes
 
-    def _styled(self, values: list[str]) -> dict[str, LandClass]:
-        """Return the classes that the settings describe, for the values that exist."""
+    def _styled(self, values: Mapping[str, Value]) -> dict[str, LandClass]:
+        """Return the classes that the settings describe, for the values that exist; a raster's own names stand in for none."""
         styled: dict[str, LandClass] = {}
         entries = [dict(entry) for entry in self._options.classes]
-        texts = [str(entry.get("value", entry.get("code", ""))) for entry in entries]
+        texts = [value_text(entry.get("value", entry.get("code"))) for entry in entries]
         codes, colours = _codes(texts), distinct_colours(len(texts))
         for entry, text, code, colour in zip(entries, texts, codes, colours):
             unknown = sorted(set(entry) - {"value", "code", "name", "colour"})
@@ -180,11 +187,14 @@ class Labels:
                 raise SettingsError(f"The class {text!r} has the code {code}, but codes lie between 1 and 65535.")
             if text in values:
                 name = str(entry.get("name") or text)
-                styled[text] = LandClass(code, name, str(entry.get("colour") or colour)[:7])
+                name = values[text].name or name if name == text else name
+                styled[text] = LandClass(code, name, str(entry.get("colour") or values[text].colour or colour)[:7])
         missing = [value for value in values if value not in styled]
         if missing:
             shown = ", ".join(missing[:8])
-            self.left_out.append(f"{len(missing)} values of the labels are not among the classes and are left out: {shown}.")
+            self.left_out.append(
+                f"{len(missing)} values of the labels are not among the classes and are left out: {shown}."
+            )
         return styled
 
 
@@ -248,10 +258,3 @@ def _codes(texts: Sequence[str]) -> list[int]:
     if len(set(numbers)) < len(numbers) or not all(0 <= number <= 65534 for number in numbers):
         return list(range(1, len(texts) + 1))
     return [number or max(max(numbers) + 1, 1) for number in numbers]
-
-
-def _order(text: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(text), text
-    except ValueError:
-        return 1, 0.0, text

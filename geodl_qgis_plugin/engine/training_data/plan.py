@@ -18,7 +18,7 @@ from .labels import Labels, has_features
 from .splits import TEST, TRAINING, VALIDATION, Blocks, deal, deal_folds, too_few
 from .vector_layers import Areas
 
-_ENOUGH_BLOCKS = 12  # below that the default block is halved, down to one tile
+_ENOUGH_BLOCKS = 16  # below that the default block is halved, down to one tile
 _SAMPLE_SIDE = 320
 
 
@@ -28,6 +28,7 @@ class SplitRule:
 
     method: str  # "blocks", "polygons" or "random"
     block_size: float  # 0 chooses
+    buffer: float
     validation: float
     test: float
     seed: int
@@ -78,10 +79,14 @@ def make_plan(
     warnings: list[str] = []
     if rule.method == "polygons":
         if not has_features(labels):
-            raise SplitError("A split by polygon needs labels with features, but the labels are a raster. Split by blocks instead.")
+            raise SplitError(
+                "A split by polygon needs labels with features, but the labels are a raster. Split by blocks instead."
+            )
         units: Blocks | Labels = labels
         count, what = labels.unit_count, "polygons"
-        warnings.append("Parts are dealt by polygon: where polygons of different parts touch, test pixels have close neighbours.")
+        warnings.append(
+            "Parts are dealt by polygon: where polygons of different parts touch, test pixels have close neighbours."
+        )
     else:
         units, what = _blocks(rule, codes, area, grid, tile_size, ranges, warnings), "blocks"
         if rule.method == "random":
@@ -89,7 +94,7 @@ def make_plan(
         else:
             what = f"blocks of {units.height} × {units.width} pixels"
         count = units.count
-    counts, in_tests = count_units(codes, numbers, units, area, tests, count)
+    counts, in_tests = count_units(codes, numbers, units, area, grid, tests, rule.buffer, count)
     shares = _shares(rule, tests)
     if tests is not None and not in_tests.sum():
         raise SplitError("TEST_AREAS hold no labelled pixel with predictors. Draw them where labels and rasters are.")

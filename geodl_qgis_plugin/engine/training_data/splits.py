@@ -96,6 +96,8 @@ def deal(
     parts = np.full(len(counts), TRAINING, np.uint8)
     generator = np.random.default_rng(seed)
     present = counts[used][:, counts[used].sum(0) > 0].astype(np.float64)
+    # All pixels together count as one class more: else many small classes outvote the wished shares.
+    present = np.column_stack([present, present.sum(1)])
     if not balanced:
         parts[used] = _at_random(present, shares, wanted, generator) + 1
         return parts
@@ -145,7 +147,8 @@ def deal_folds(counts: NDArray[np.int64], folds: int, seed: int, *, what: str = 
 def too_few(found: int, needed: int, what: str) -> SplitError:
     """Return the error for fewer units than parts."""
     return SplitError(
-        f"The labels lie in {found} {what}, but the split needs {needed} or more: one for each of training, validation and test. "
+        f"The labels lie in {found} {what}, but the split needs {needed} or more: one for each of training, "
+        "validation and test. "
         "Choose a smaller BLOCK_SIZE or TILE_SIZE, label a larger area, draw TEST_AREAS, or set TEST or VALIDATION to 0."
     )
 
@@ -183,7 +186,9 @@ def _dealt(
     return float((need**2).sum() + missing + empty), parts
 
 
-def _improve(parts: NDArray[np.int64], fractions: NDArray[np.float64], need: NDArray[np.float64], wanted: list[int]) -> None:
+def _improve(
+    parts: NDArray[np.int64], fractions: NDArray[np.float64], need: NDArray[np.float64], wanted: list[int]
+) -> None:
     """Move single units between parts while the cost falls; ``parts`` and ``need`` change in place."""
     has = fractions > 0
     square = (fractions**2).sum(1)

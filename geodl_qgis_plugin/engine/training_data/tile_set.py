@@ -1,10 +1,11 @@
 """
 Tile sets: a folder with `tileset.json`, `tiles.gpkg`, and arrays that are read in place.
 
-Two storages. A *mosaic* holds the area once (predictors (band, row, column), labels and parts (row, column)) and tiles are windows
-into it, so overlapping tiles cost nothing. *Stacked* holds each tile by itself (tile first), for sparse labels in a huge raster.
+Two storages. A *mosaic* holds the area once (predictors (band, row, column), labels and parts (row, column)) and tiles are
+windows into it, so overlapping tiles cost nothing. *Stacked* holds each tile by itself (tile first), for sparse labels in a
+huge raster.
 
-What a tile may show follows from the part of each pixel (`splits.py`): its labels are those of its own part; a training or
+What a tile may show follows from the part of each pixel (`parts.py`): its labels are those of its own part; a training or
 validation tile does not see the predictors of test pixels and of the buffer round them.
 """
 
@@ -51,8 +52,8 @@ class Scaling:
     """
     How predictors are scaled for a network: (value - offset) / scale, each an array (band,) of float64.
 
-    From valid training pixels only: ``low`` and ``high`` are their 1st and 99th percentile, ``offset`` and ``scale`` the mean and
-    standard deviation of the values between them; a constant band has the scale 1.
+    From valid training pixels only: ``low`` and ``high`` are their 1st and 99th percentile, ``offset`` and ``scale`` the mean
+    and standard deviation of the values between them; a constant band has the scale 1.
     """
 
     offset: NDArray[np.float64]
@@ -124,14 +125,18 @@ class TileSet:
             folder = folder.parent
         file = folder / JSON_NAME
         if not file.is_file():
-            raise TileSetError(f"{folder} is no tile set: it holds no {JSON_NAME}. Give the folder that geodl:extracttiles made.")
+            raise TileSetError(
+                f"{folder} is no tile set: it holds no {JSON_NAME}. Give the folder that geodl:extracttiles made."
+            )
         try:
             facts = json.loads(file.read_text(encoding="utf-8"))
             version = int(facts["format_version"])
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged(folder, f"{JSON_NAME} cannot be read") from error
         if version > FORMAT_VERSION:
-            raise TileSetError(f"The tile set {folder} was made by a later GeoDL (format {version}). Update GeoDL to open it.")
+            raise TileSetError(
+                f"The tile set {folder} was made by a later GeoDL (format {version}). Update GeoDL to open it."
+            )
         try:
             return cls(folder, facts)
         except (KeyError, TypeError, IndexError) as error:
@@ -176,7 +181,9 @@ class TileSet:
         labels : array (row, column), uint16
         """
         if self.storage != "mosaic":
-            raise TileSetError(f"The tile set {self.folder} is stacked: only its own tiles can be read. Cut it as a mosaic.")
+            raise TileSetError(
+                f"The tile set {self.folder} is stacked: only its own tiles can be read. Cut it as a mosaic."
+            )
         predictors = np.full((len(self.bands), window.height, window.width), np.nan, np.float32)
         labels = np.zeros((window.height, window.width), np.uint16)
         inside = window.grown(0, self.grid.height, self.grid.width)

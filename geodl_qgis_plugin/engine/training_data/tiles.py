@@ -104,8 +104,10 @@ def tile_table(
             valid = maps.valid[window.slices] > 0 if valid is None else valid
             found.append(_tile(row, column, part, own, labels, parts, valid, rule, class_counts, context_visible))
             found[-1]["fold"] = fold_of(window, own)
-    tiles = np.concatenate(found) if found else np.zeros(0, TILE_TYPE)
-    return tiles[np.lexsort((tiles["column"], tiles["row"], tiles["split"]))]
+    tiles: NDArray[np.void] = np.concatenate(found) if found else np.zeros(0, TILE_TYPE)
+    order: NDArray[np.int64] = np.lexsort((tiles["column"], tiles["row"], tiles["split"]))
+    ordered: NDArray[np.void] = tiles[order]
+    return ordered
 
 
 def _tile(

@@ -50,12 +50,16 @@ def open_vector(path: str) -> OpenLayer:
     try:
         dataset = gdal.OpenEx(file, gdal.OF_VECTOR)
     except RuntimeError as error:
-        raise SourceError(f"{file} is no vector layer that GDAL can read, nor a raster. Give polygons, points or a raster.") from error
+        raise SourceError(
+            f"{file} is no vector layer that GDAL can read, nor a raster. Give polygons, points or a raster."
+        ) from error
     layer = _layer(dataset, file, options)
     if "subset" in options:
         layer.SetAttributeFilter(options["subset"])
     if layer.GetSpatialRef() is None:
-        raise GridError(f"The layer {path} has no CRS. Assign one (Layer > Layer CRS > Set CRS of Layer) and save it again.")
+        raise GridError(
+            f"The layer {path} has no CRS. Assign one (Layer > Layer CRS > Set CRS of Layer) and save it again."
+        )
     reference = layer.GetSpatialRef().Clone()
     reference.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     return OpenLayer(path, dataset, layer, [field.GetName() for field in layer.schema], reference)
@@ -105,7 +109,9 @@ class Areas:
         self.count = 0
         for _, geometry in features_on_grid(opened, grid):
             if geometry.GetDimension() < 2:
-                raise SettingsError(f"The test areas {path} are points or lines. Give a layer of polygons as TEST_AREAS.")
+                raise SettingsError(
+                    f"The test areas {path} are points or lines. Give a layer of polygons as TEST_AREAS."
+                )
             feature = ogr.Feature(self._layer.GetLayerDefn())
             feature.SetGeometry(geometry)
             self._layer.CreateFeature(feature)
@@ -137,7 +143,9 @@ def _layer(dataset: gdal.Dataset, file: str, options: dict[str, str]) -> ogr.Lay
         return dataset.GetLayerByName(drawn[0])
     if not drawn:
         raise SourceError(f"{file} holds no layer with points, lines or polygons. Give a vector layer or a raster.")
-    raise SourceError(f"{file} holds {len(drawn)} layers ({', '.join(drawn[:6])}). Name one: {file}|layername={drawn[0]}.")
+    raise SourceError(
+        f"{file} holds {len(drawn)} layers ({', '.join(drawn[:6])}). Name one: {file}|layername={drawn[0]}."
+    )
 
 
 def _layer_units_per_pixel(opened: OpenLayer, grid: Grid) -> float:
