@@ -1,7 +1,7 @@
 """GeoDL: deep learning on Earth-science layers, as QGIS Processing algorithms."""
 
 
-def classFactory(iface):  # noqa: N802 - the name that QGIS calls
+def classFactory(iface):
     """Return the plugin; QGIS calls this when it loads it."""
     from .plugin import GeoDLPlugin  # noqa: PLC0415 - the engine imports this package without QGIS
 

@@ -6,8 +6,8 @@ from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QFormLayout, QLabel, QPushButton
 
-from geodl_qgis_plugin.processing_algorithms.plugin_files import icon_path
 from geodl_qgis_plugin.processing_algorithms.interpreter import PYTHON_SETTING, package_folder
+from geodl_qgis_plugin.processing_algorithms.plugin_files import icon_path
 
 
 def open_setup():

@@ -66,16 +66,18 @@ class GeoDLAlgorithm(QgsProcessingAlgorithm):
 
     def add(self, definition: QgsProcessingParameterDefinition, *, help: str, advanced: bool = False) -> None:
         """Add a parameter with its help."""
+        name = definition.name()  # addParameter deletes what it does not take
         definition.setHelp(help)
         if advanced:
             definition.setFlags(definition.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
         if not self.addParameter(definition):
-            raise ValueError(f"{self.NAME}: parameter {definition.name()} is defined twice or its default does not fit.")
+            raise ValueError(f"{self.NAME}: parameter {name} is defined twice.")
 
     def add_output(self, definition: QgsProcessingOutputDefinition) -> None:
         """Add an output that is no destination parameter, such as a number."""
+        name = definition.name()
         if not self.addOutput(definition):
-            raise ValueError(f"{self.NAME}: output {definition.name()} is defined twice.")
+            raise ValueError(f"{self.NAME}: output {name} is defined twice.")
 
     def about(self) -> str:
         """Return further paragraphs (HTML) for the help, between the short description and the parameters."""

@@ -131,7 +131,9 @@ def _what_happened(program: str, end: ProcessEnd) -> str:
             "“Check and install” there."
         ).format(program)
     if end.silent:
-        text = _tr("The engine said nothing for {} seconds and was stopped. Run it again; if it stops again, report it.")
+        text = _tr(
+            "The engine said nothing for {} seconds and was stopped. Run it again; if it stops again, report it."
+        )
         text = text.format(f"{silence_limit_s():g}")
     elif end.signal == _OUT_OF_MEMORY_SIGNAL:
         text = _tr(

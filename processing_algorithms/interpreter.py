@@ -44,12 +44,16 @@ def find_interpreter() -> Interpreter:
     """
     for named_by, program in (
         (PYTHON_VARIABLE, os.environ.get(PYTHON_VARIABLE, "")),
-        (QCoreApplication.translate("GeoDL", "Settings › Options › GeoDL"), QgsSettings().value(PYTHON_SETTING, "", type=str)),
+        (
+            QCoreApplication.translate("GeoDL", "Settings › Options › GeoDL"),
+            QgsSettings().value(PYTHON_SETTING, "", type=str),
+        ),
     ):
         if program:
             if shutil.which(program) is None:
                 text = QCoreApplication.translate(
-                    "GeoDL", "{} names {} as the engine's Python, but there is no such program. Correct it or leave it empty."
+                    "GeoDL",
+                    "{} names {} as the engine's Python, but there is no such program. Correct it or leave it empty.",
                 )
                 raise NoInterpreterError(text.format(named_by, program))
             return Interpreter(program, None, named_by)
@@ -74,7 +78,11 @@ def qgis_python() -> str:
         names = [Path(sys.exec_prefix, name) for name in ("python.exe", "python3.exe")]
         names += [Path(QgsApplication.applicationDirPath(), name) for name in ("python3.exe", "python.exe")]
     else:
-        folders = [Path(sys.prefix, "bin"), Path(QgsApplication.applicationDirPath(), "bin"), Path(sys.base_prefix, "bin")]
+        folders = [
+            Path(sys.prefix, "bin"),
+            Path(QgsApplication.applicationDirPath(), "bin"),
+            Path(sys.base_prefix, "bin"),
+        ]
         names = [folder / name for folder in folders for name in (version, "python3")]
     for name in names:
         if name.is_file() and os.access(name, os.X_OK):

@@ -127,7 +127,7 @@ class _Reader:
         return read(parameters, name, context)
 
     def _field(self, parameters: dict[str, Any], name: str, context: QgsProcessingContext) -> Any:
-        fields = self._algorithm.parameterAsFields(parameters, name, context)
+        fields = self._algorithm.parameterAsStrings(parameters, name, context)
         return fields if self._algorithm.parameterDefinition(name).allowMultiple() else fields[0]
 
     def _layers(self, parameters: dict[str, Any], name: str, context: QgsProcessingContext) -> list[str]:

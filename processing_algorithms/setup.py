@@ -43,7 +43,9 @@ class Setup(GeoDLAlgorithm):
         """Define the parameters."""
         self.add(
             QgsProcessingParameterBoolean(self.INSTALL, self.tr("Install what is missing"), defaultValue=False),
-            help=self.tr("Without this, the environment is only checked. With it, several hundred megabytes may be loaded."),
+            help=self.tr(
+                "Without this, the environment is only checked. With it, several hundred megabytes may be loaded."
+            ),
         )
         self.add(
             QgsProcessingParameterFile(
@@ -52,7 +54,9 @@ class Setup(GeoDLAlgorithm):
                 behavior=QgsProcessingParameterFile.Behavior.Folder,
                 optional=True,
             ),
-            help=self.tr("Install from the wheels in this folder, on a machine without a connection. Empty: from pip's index."),
+            help=self.tr(
+                "Install from the wheels in this folder, on a machine without a connection. Empty: from pip's index."
+            ),
         )
         self.add(
             QgsProcessingParameterFileDestination(self.REPORT, self.tr("Report"), self.tr("HTML files (*.html)")),

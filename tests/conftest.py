@@ -6,6 +6,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import geodl_qgis_plugin  # noqa: E402
+import geodl_qgis_plugin
 
 geodl_qgis_plugin.__path__.append(str(ROOT))  # processing_algorithms, which packaging copies into the plugin's folder

@@ -33,7 +33,9 @@ def checkout(tmp_path):
 
 
 def qgis_process(profile_home, *arguments, env=()):
-    environment = os.environ | {"QGIS_CUSTOM_CONFIG_PATH": str(profile_home), "QT_QPA_PLATFORM": "offscreen"} | dict(env)
+    environment = (
+        os.environ | {"QGIS_CUSTOM_CONFIG_PATH": str(profile_home), "QT_QPA_PLATFORM": "offscreen"} | dict(env)
+    )
     command = ["qgis_process", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
 
@@ -43,8 +45,16 @@ def test_one_folder_with_what_qgis_needs(archive):
     with zipfile.ZipFile(archive) as file:
         names = file.namelist()
     assert {name.split("/")[0] for name in names} == {"geodl_qgis_plugin"}
-    for needed in ("metadata.txt", "LICENSE", "__init__.py", "plugin.py", "run_engine.py", "icons/geodl.svg",
-                   "engine/__main__.py", "processing_algorithms/provider.py"):
+    for needed in (
+        "metadata.txt",
+        "LICENSE",
+        "__init__.py",
+        "plugin.py",
+        "run_engine.py",
+        "icons/geodl.svg",
+        "engine/__main__.py",
+        "processing_algorithms/provider.py",
+    ):
         assert f"geodl_qgis_plugin/{needed}" in names
     assert not [name for name in names if "__pycache__" in name or "/." in name or name.endswith(".pyc")]
 
@@ -111,7 +121,10 @@ def test_enabling_keeps_other_settings(tmp_path):
     """Enabling the plugin leaves the rest of the profile's settings as they were, and twice is as once."""
     ini = tmp_path / "QGIS" / "QGIS3.ini"
     ini.parent.mkdir()
-    ini.write_text("[app]\nname=Überblick\n\n[PythonPlugins]\nother=true\ngeodl_qgis_plugin=false\n\n[qgis]\nx=1\n", encoding="utf-8")
+    ini.write_text(
+        "[app]\nname=Überblick\n\n[PythonPlugins]\nother=true\ngeodl_qgis_plugin=false\n\n[qgis]\nx=1\n",
+        encoding="utf-8",
+    )
     install_plugin.enable(tmp_path)
     install_plugin.enable(tmp_path)
     lines = ini.read_text(encoding="utf-8").splitlines()
@@ -141,7 +154,9 @@ def test_qgis_process_says_what_is_missing(archive, tmp_path):
     """With an engine's Python that does not exist, qgis_process ends with a sentence and without a traceback."""
     home = tmp_path / "home"
     install_plugin.install(archive, home / "profiles" / "default")
-    ran = qgis_process(home, "run", "geodl:setup", f"--REPORT={tmp_path / 'r.html'}", env={"GEODL_PYTHON": "/no/python"})
+    ran = qgis_process(
+        home, "run", "geodl:setup", f"--REPORT={tmp_path / 'r.html'}", env={"GEODL_PYTHON": "/no/python"}
+    )
     assert ran.returncode != 0
     assert "GEODL_PYTHON names /no/python" in ran.stdout + ran.stderr
     assert "Traceback" not in ran.stdout + ran.stderr

@@ -46,15 +46,10 @@ for name in sys.argv[1:]:
         answer[name] = [str(getattr(module, "__version__", "found")), str(getattr(module, "__file__", ""))]
     except Exception as error:
         answer[name] = [None, f"{type(error).__name__}: {error}"]
-try:
-    import torch
-    answer["torch details"] = [
-        f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}, "
-        f"CUDA {'yes' if torch.cuda.is_available() else 'no'}",
-        "",
-    ]
-except Exception:
-    pass
+torch = sys.modules.get("torch")
+if torch is not None and answer.get("torch", [None])[0]:
+    capability, cuda = torch.backends.cpu.get_cpu_capability(), torch.cuda.is_available()
+    answer["torch runs on"] = [f"{torch.get_num_threads()} threads, {capability}, CUDA {'yes' if cuda else 'no'}", ""]
 print(json.dumps(answer))
 """
 
@@ -90,8 +85,8 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     progress.message(text)
     if lacking:
         progress.warning(
-            f"Missing: {', '.join(lacking)}. Run geodl:setup with INSTALL set to yes, or install into the Python that you named "
-            f"for the engine: {sys.executable} -m pip install {' '.join(repr(REQUIREMENTS[name]) for name in lacking)}"
+            f"Missing: {', '.join(lacking)}. Run geodl:setup with INSTALL set to yes, or install into the Python that you "
+            f"named for the engine: {sys.executable} -m pip install {' '.join(repr(REQUIREMENTS[name]) for name in lacking)}"
         )
     result: dict[str, Any] = {"missing": lacking}
     if settings.report:
@@ -105,7 +100,8 @@ def _versions(packages: str | None) -> dict[str, list[str | None]]:
     """Ask a fresh Python for versions, so that a half-loaded or broken package cannot disturb this one."""
     path = [packages] if packages else []
     code = f"import sys; sys.path[:0] = {path!r}\n{_ASK}"
-    command = [sys.executable, "-E", "-c", code, "numpy", "osgeo.gdal", *REQUIREMENTS]
+    names = dict.fromkeys((*KEPT, "osgeo.gdal", *REQUIREMENTS))
+    command = [sys.executable, "-E", "-c", code, *names]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = answer.stdout.strip().splitlines()
     if answer.returncode != 0 or not lines:
@@ -147,24 +143,27 @@ def _install(settings: Settings, progress: Progress) -> None:
 def _fill(fresh: Path, settings: Settings, progress: Progress) -> None:
     of_qgis = _versions(None)
     wanted = [requirement for name, requirement in REQUIREMENTS.items() if of_qgis[name][0] is None]
-    kept = {name: of_qgis[name][0] for name in KEPT if of_qgis[name][0]}
-    progress.update(0.02, f"Installing {', '.join(wanted)}")
+    progress.update(0.01, f"Looking for {', '.join(wanted)}")
     with tempfile.TemporaryDirectory(prefix="geodl-setup-") as folder:
-        constraints = Path(folder, "constraints.txt")
-        constraints.write_text("".join(f"{name}=={version}\n" for name, version in kept.items()), encoding="utf-8")
+        constraints, plan = Path(folder, "constraints.txt"), Path(folder, "plan.json")
+        kept = [f"{name}=={of_qgis[name][0]}" for name in KEPT if of_qgis[name][0]]
+        constraints.write_text("\n".join(kept), encoding="utf-8")
         command = [sys.executable, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-        command += ["--progress-bar", "off", "--only-binary", ":all:"]
-        command += ["--target", str(fresh), "--constraint", str(constraints)]
+        command += ["--progress-bar", "off", "--only-binary", ":all:", "--constraint", str(constraints)]
         if settings.wheels:
             command += ["--no-index", "--find-links", settings.wheels]
-        _pip([*command, *wanted], progress)
-    for name in kept:  # pip does not see QGIS's own when it installs into a folder
-        for copy in [fresh / name, fresh / f"{name}.libs", *fresh.glob(f"{name}-*.dist-info")]:
-            shutil.rmtree(copy, ignore_errors=True)
-    broken = _lacking(_versions(str(fresh)))
-    if broken:
-        reason = _versions(str(fresh))[broken[0]][1]
-        raise EnvironmentProblem(f"{broken[0]} was installed but cannot be loaded ({reason}). Nothing was changed.")
+        # With --target alone, pip would not see what QGIS's Python has and would bring a second numpy. So pip first plans for
+        # QGIS's Python as it is, then puts into the folder what the plan names and nothing else.
+        _pip([*command, "--dry-run", "--report", str(plan), *wanted], progress)
+        parts = [part["metadata"] for part in json.loads(plan.read_text(encoding="utf-8"))["install"]]
+        exact = [f"{part['name']}=={part['version']}" for part in parts]
+        progress.update(0.4, f"Installing {', '.join(exact)}")
+        _pip([*command, "--no-deps", "--target", str(fresh), *exact], progress)
+    versions = _versions(str(fresh))
+    if broken := _lacking(versions):
+        raise EnvironmentProblem(
+            f"{broken[0]} was installed but cannot be loaded ({versions[broken[0]][1]}). Nothing was changed."
+        )
 
 
 def _pip(command: list[str], progress: Progress) -> None:
@@ -180,12 +179,9 @@ def _pip(command: list[str], progress: Progress) -> None:
     watcher = threading.Thread(target=end_on_cancel, daemon=True)
     watcher.start()
     lines = []
-    steps = 0
     for line in pip.stdout or ():
         lines.append(line.rstrip())
         if line.startswith(("Collecting", "Installing", "Successfully")) or "Downloading" in line:
-            steps += 1
-            progress.update(0.02 + 0.9 * steps / (steps + 20), line.strip())
             progress.message(line.strip())
     status = pip.wait()
     over.set()
@@ -195,8 +191,8 @@ def _pip(command: list[str], progress: Progress) -> None:
     if status != 0:
         errors = [line for line in lines if line.startswith("ERROR")] or lines[-5:]
         raise EnvironmentProblem(
-            f"pip could not install the packages: {' '.join(errors)} Nothing was changed. Check the connection, or give a folder "
-            "of wheels as WHEELS."
+            f"pip could not install the packages: {' '.join(errors)} Nothing was changed. Check the connection, or "
+            "give a folder of wheels as WHEELS."
         )
 
 
@@ -210,7 +206,8 @@ def _swap(fresh: Path, target: Path) -> None:
         if old.exists() and not target.exists():
             os.replace(old, target)
         raise OutputError(
-            f"{target} is in use and could not be replaced ({error.strerror}). Close other QGIS windows and run geodl:setup again."
+            f"{target} is in use and could not be replaced ({error.strerror}). Close other QGIS windows and run "
+            "geodl:setup again."
         ) from error
     shutil.rmtree(old, ignore_errors=True)
 

@@ -11,7 +11,7 @@ if not os.environ.get("QGIS_CUSTOM_CONFIG_PATH"):
     os.environ["QGIS_CUSTOM_CONFIG_PATH"] = tempfile.mkdtemp(prefix="geodl-profile-")
 sys.path.append(os.environ.get("QGIS_PLUGIN_PATH", "/usr/share/qgis/python/plugins"))
 
-from qgis.core import QgsApplication, QgsProcessingContext, QgsProcessingFeedback, QgsProject  # noqa: E402
+from qgis.core import QgsApplication, QgsProcessingContext, QgsProcessingFeedback, QgsProject
 
 
 @pytest.fixture(scope="session")
