@@ -111,10 +111,11 @@ def learning_curves(history: Sequence[Mapping[str, float]], best_epoch: int | No
 
 
 @styled
-def confusion_matrix(accuracy: Accuracy) -> Figure:
+def confusion_matrix(accuracy: Accuracy, unit: str = "pixels") -> Figure:
     """
     Draw the confusion matrix: shade and percentage are shares of a row, a reference class.
 
+    ``unit`` names what was counted: pixels, points, tiles.
     Counts stand below and in the margin. From 11 classes on the cells hold percentages only, and those of less than one in
     a hundred are left out.
     """
@@ -153,10 +154,10 @@ def confusion_matrix(accuracy: Accuracy) -> Figure:
         axes.text(-0.42, i + 0.5, names[i], ha="right", va="center")
         axes.text(i + 0.5, -0.42, names[i], ha="left", va="bottom", rotation=50, rotation_mode="anchor")
         axes.text(count + 0.15, i + 0.5, _count(accuracy.support[i]), ha="left", va="center", color=MUTED, fontsize=7.5)
-    axes.text(count + 0.15, -0.2, "pixels", ha="left", va="bottom", color=MUTED, fontsize=7.5)
+    axes.text(count + 0.15, -0.2, unit, ha="left", va="bottom", color=MUTED, fontsize=7.5)
     axes.set(xlim=(0, count), ylim=(count, 0), xticks=[], yticks=[])
     axes.text(-0.42, -0.15, "mapped →\nreference ↓", ha="right", va="bottom", color=MUTED, fontsize=7.5)
-    axes.set_xlabel("Percent of the pixels of the reference class", labelpad=6, loc="left", color=MUTED, fontsize=7.5)
+    axes.set_xlabel(f"Percent of the {unit} of the reference class", labelpad=6, loc="left", color=MUTED, fontsize=7.5)
     axes.set_xticks(np.arange(count + 1), minor=True)
     axes.set_yticks(np.arange(count + 1), minor=True)
     axes.grid(which="minor", linewidth=0.5)
@@ -167,7 +168,7 @@ def confusion_matrix(accuracy: Accuracy) -> Figure:
 
 
 @styled
-def per_class_bars(accuracy: Accuracy, others: Mapping[str, Accuracy] | None = None) -> Figure:
+def per_class_bars(accuracy: Accuracy, others: Mapping[str, Accuracy] | None = None, unit: str = "pixels") -> Figure:
     """
     Draw the F1 of each class as a bar in its colour, with precision and recall as marks.
 
@@ -175,6 +176,8 @@ def per_class_bars(accuracy: Accuracy, others: Mapping[str, Accuracy] | None = N
     ----------
     others : mapping of name to Accuracy, optional
         Other maps of the same classes (the forest); their F1 are drawn as marks instead of precision and recall.
+    unit : str
+        What was counted: pixels, points, tiles.
     """
     count = len(accuracy.classes)
     figure = Figure(figsize=(WIDTH_IN * 0.78, 0.34 * count + 1.1))
@@ -192,7 +195,7 @@ def per_class_bars(accuracy: Accuracy, others: Mapping[str, Accuracy] | None = N
         text = "–" if np.isnan(value) else f"{value:.2f}"
         axes.text(1.03, row, text, va="center", ha="left", transform=axes.get_yaxis_transform())
         axes.text(1.13, row, f"{pixels:,}", va="center", ha="left", color=MUTED, transform=axes.get_yaxis_transform())
-    for x, title in ((1.03, "F1"), (1.13, "pixels")):
+    for x, title in ((1.03, "F1"), (1.13, unit)):
         axes.text(x, -0.85, title, va="bottom", ha="left", color=MUTED, transform=axes.get_yaxis_transform())
     axes.set(
         xlim=(0, 1),
@@ -202,7 +205,7 @@ def per_class_bars(accuracy: Accuracy, others: Mapping[str, Accuracy] | None = N
     axes.set_yticks(rows, [_short(one.name, 32) for one in accuracy.classes])
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
-    figure.legend(loc="outside lower right" if _has_outside() else "lower right", ncols=len(marks))
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), borderaxespad=0, ncols=len(marks))
     return figure
 
 
@@ -334,7 +337,3 @@ def _count(pixels: int) -> str:
             value = pixels / divisor
             return f"{value:.1f}{letter}" if value < 10 else f"{value:.0f}{letter}"
     return f"{pixels:,}"
-
-
-def _has_outside() -> bool:
-    return tuple(int(part) for part in mpl.__version__.split(".")[:2]) >= (3, 7)
