@@ -1,10 +1,10 @@
 """
 Accuracy and area of classes from a sample of points, weighted by how much of the map each class covers.
 
-Points are mostly spread evenly over classes, not over the ground: a rare class gets as many as a common one, and the plain share
-of right points is then the accuracy of no map. The stratified estimators of Olofsson et al. (2014, doi:10.1016/j.rse.2014.02.015,
-equations 1 to 11) put that right and say how sure they are. They hold for simple random samples, and for random samples
-stratified by the map's classes.
+Points are mostly spread evenly over classes, not over the ground: a rare class gets as many as a common one, and the plain
+share of right points is then the accuracy of no map. The stratified estimators of Olofsson et al. (2014,
+doi:10.1016/j.rse.2014.02.015, equations 1 to 11) put that right and say how sure they are. They hold for simple random
+samples, and for random samples stratified by the map's classes.
 """
 
 from __future__ import annotations
