@@ -106,7 +106,7 @@ install_qgis() {
 Add QGIS's own packages (https://qgis.org/resources/installation-guide) or take Debian 12, Ubuntu 24.04 or newer; then run make again."
     case $offered in *bpo*) release="-t $VERSION_CODENAME-backports" ;; esac
     # shellcheck disable=SC2086 # two words or none
-    quietly "Installing QGIS $offered with apt (about 1.5 GB)" apt_install $release qgis python3-qgis qgis-providers
+    quietly "Installing QGIS $offered with apt (about 2 GB)" apt_install $release qgis python3-qgis qgis-providers
 }
 
 python=$(qgis_python) && command -v qgis_process > /dev/null || {
