@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import (
-    QgsCategorizedSymbolRenderer,
-    QgsMapLayer,
     QgsProcessing,
     QgsProcessingContext,
     QgsProcessingFeedback,
@@ -21,13 +19,12 @@ from qgis.core import (
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
     QgsProcessingUtils,
-    QgsVectorLayer,
 )
 
 from geodl_qgis_plugin.engine.errors import SettingsError
 
 from .base import GeoDLAlgorithm
-from .layers import layer_classes, layer_paths, style_when_loaded
+from .layers import drawn_by_field, layer_classes, layer_paths, style_when_loaded
 
 
 class ExtractTiles(GeoDLAlgorithm):
@@ -364,7 +361,7 @@ class ExtractTiles(GeoDLAlgorithm):
         layers = self.parameterAsLayerList(parameters, self.LABELS, context)
         settings["labels"] = layer_paths(self, parameters, self.LABELS, context, feedback)
         if not settings.get("class_field"):
-            settings["class_field"] = next((field for field in map(_drawn_by, layers) if field), "")
+            settings["class_field"] = next((field for field in map(drawn_by_field, layers) if field), "")
         classes = [entry for layer in layers for entry in layer_classes(layer, settings["class_field"])]
         # A layer that is not drawn by class says nothing about which values are classes.
         if classes and all(layer_classes(layer, settings["class_field"]) for layer in layers):
@@ -419,10 +416,3 @@ class ExtractTiles(GeoDLAlgorithm):
             help=help,
             advanced=True,
         )
-
-
-def _drawn_by(layer: QgsMapLayer) -> str:
-    """Return the field by whose values a vector layer is drawn, if it is."""
-    if isinstance(layer, QgsVectorLayer) and isinstance(layer.renderer(), QgsCategorizedSymbolRenderer):
-        return str(layer.renderer().classAttribute().strip('"'))
-    return ""

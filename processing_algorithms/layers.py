@@ -98,7 +98,9 @@ def layer_paths(
     given = parameters[name] if isinstance(parameters[name], (list, tuple)) else [parameters[name]]
     if len(layers) != len(given):
         return [value.source() if isinstance(value, QgsMapLayer) else str(value) for value in given]
-    return [raster_path(x) if isinstance(x, QgsRasterLayer) else _vector_layer_path(x, context, feedback) for x in layers]
+    return [
+        raster_path(x) if isinstance(x, QgsRasterLayer) else _vector_layer_path(x, context, feedback) for x in layers
+    ]
 
 
 def layer_classes(layer: QgsMapLayer, field: str = "") -> list[dict[str, Any]]:
@@ -123,6 +125,13 @@ def layer_classes(layer: QgsMapLayer, field: str = "") -> list[dict[str, Any]]:
                 ]
         return classes
     return []
+
+
+def drawn_by_field(layer: QgsMapLayer) -> str:
+    """Return the field by whose categories a vector layer is drawn; empty if it is not."""
+    if isinstance(layer, QgsVectorLayer) and isinstance(layer.renderer(), QgsCategorizedSymbolRenderer):
+        return str(layer.renderer().classAttribute().strip('"'))
+    return ""
 
 
 def style_when_loaded(context: QgsProcessingContext, destination: str, qml: str, name: str = "") -> None:

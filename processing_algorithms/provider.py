@@ -8,13 +8,14 @@ from qgis.PyQt.QtGui import QIcon
 
 import geodl_qgis_plugin
 
+from .assess_classification import AssessClassification
 from .base import GeoDLAlgorithm
 from .extract_tiles import ExtractTiles
 from .plugin_files import icon_path
 from .setup import Setup
 from .terrain_predictors import TerrainPredictors
 
-ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (Setup, TerrainPredictors, ExtractTiles)
+ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (Setup, TerrainPredictors, ExtractTiles, AssessClassification)
 
 
 class GeoDLProvider(QgsProcessingProvider):
