@@ -43,7 +43,9 @@ def test_agrees_with_scikit_learn(count, pixels, seed):
         warnings.simplefilter("ignore")
         present = np.unique(reference)
         options = {"zero_division": 0}
-        precision, recall, f1, support = metrics.precision_recall_fscore_support(reference, mapped, labels=codes, **options)
+        precision, recall, f1, support = metrics.precision_recall_fscore_support(
+            reference, mapped, labels=codes, **options
+        )
         iou = metrics.jaccard_score(reference, mapped, labels=codes, average=None, **options)
         expected = {
             "accuracy": metrics.accuracy_score(reference, mapped),
@@ -56,7 +58,12 @@ def test_agrees_with_scikit_learn(count, pixels, seed):
     for name, value in expected.items():
         found = getattr(accuracy, name)
         assert (found is None and np.isnan(value)) or found == pytest.approx(value, abs=1e-12), name
-    for found, theirs in ((accuracy.precision, precision), (accuracy.recall, recall), (accuracy.f1, f1), (accuracy.iou, iou)):
+    for found, theirs in (
+        (accuracy.precision, precision),
+        (accuracy.recall, recall),
+        (accuracy.f1, f1),
+        (accuracy.iou, iou),
+    ):
         np.testing.assert_allclose([value or 0.0 for value in found], theirs, atol=1e-12)
     assert list(support) == list(accuracy.support)
 
