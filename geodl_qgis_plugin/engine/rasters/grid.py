@@ -35,6 +35,17 @@ class Window(NamedTuple):
         right = min(self.column + self.width + margin, width)
         return Window(row, column, bottom - row, right - column)
 
+    def shared(self, other: Window) -> Window:
+        """Return what two windows have in common; its height or width is 0 where they do not meet."""
+        row, column = max(self.row, other.row), max(self.column, other.column)
+        bottom = min(self.row + self.height, other.row + other.height)
+        right = min(self.column + self.width, other.column + other.width)
+        return Window(row, column, max(bottom - row, 0), max(right - column, 0))
+
+    def from_origin(self, origin: Window) -> Window:
+        """Return the same window in pixels that count from the first one of ``origin``."""
+        return Window(self.row - origin.row, self.column - origin.column, self.height, self.width)
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -76,7 +87,7 @@ class Grid:
         return bool(self.spatial_reference.IsGeographic())
 
     def coordinates(self, row: Any, column: Any) -> tuple[Any, Any]:
-        """Return easting and northing of positions in pixels; (0, 0) is the corner of the first pixel, (0.5, 0.5) its middle."""
+        """Return easting and northing of positions in pixels; (0, 0) is the first pixel's corner, (0.5, 0.5) its middle."""
         t = self.transform
         return t[0] + column * t[1] + row * t[2], t[3] + column * t[4] + row * t[5]
 

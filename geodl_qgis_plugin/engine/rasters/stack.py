@@ -12,20 +12,18 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
 from osgeo import gdal, osr
 
 from ..bands import Band
-from ..errors import BandMismatchError, GridError, SettingsError, SourceError
+from ..errors import BandMismatchError, GridError, SettingsError
 from .grid import Grid, Window
 from .sources import BandFacts, RasterSource, read_source
+from .warping import FloatArray, WarpedReader, told, transformation
 
-FloatArray = NDArray[np.float32]
 _SAME_PX = 0.01  # grids that differ by less are the same (design)
-_FINER = 2.0  # a source with pixels so many times finer is averaged
 
 
 class Stack:
@@ -40,7 +38,7 @@ class Stack:
         self._rasters = list(sources)
         self.grid = grid
         self.bands = list(bands)
-        self._readers: list[_Straight | _Warped] | None = None
+        self._readers: list[_Straight | WarpedReader] | None = None
 
     @property
     def sources(self) -> list[dict[str, Any]]:
@@ -71,10 +69,15 @@ class Stack:
             self._readers = [_reader(source, self.grid) for source in self._rasters]
             _hold_blocks(self._rasters)
         values = np.full((len(self.bands), window.height, window.width), np.nan, np.float32)
+        inside = window.shared(Window(0, 0, self.grid.height, self.grid.width))
+        if not inside.height or not inside.width:
+            return values
+        rows, columns = inside.from_origin(window).slices
+        place = values[:, rows, columns]
         first = 0
         for reader in self._readers:
             count = len(reader.source.facts)
-            reader.read(window, values[first : first + count])
+            reader.read(inside, place[first : first + count])
             first += count
         return values
 
@@ -157,7 +160,7 @@ class _Straight:
             return
         values = np.empty((len(self._numbers), rows, columns), self._type)
         place = (left, top, columns, rows)
-        _told(self.source, lambda: self._dataset.ReadAsArray(*place, buf_obj=values, band_list=self._numbers))
+        told(self.source, lambda: self._dataset.ReadAsArray(*place, buf_obj=values, band_list=self._numbers))
         for i, facts in enumerate(self.source.facts):
             self._mask(values[i], facts, place)
         row, column = top - there.row, left - there.column
@@ -179,41 +182,9 @@ class _Straight:
         values[missing] = np.nan
 
 
-class _Warped:
-    """Warps a raster to the grid, a window at a time; coordinates are exact, so every window gives the same values."""
-
-    def __init__(self, source: RasterSource, grid: Grid) -> None:
-        self.source, self._grid = source, grid
-        self._dataset = gdal.Open(_as_float_vrt(source))
-        scale = _source_pixels_per_pixel(source.grid, grid)
-        self._groups: dict[str, list[int]] = {}
-        for i in range(len(source.facts)):
-            self._groups.setdefault(_resampling(source, i, scale), []).append(i)
-        # The kernel of a reduction would else follow from each window's rounded size.
-        self._kernel = {"XSCALE": f"{min(1.0, 1 / scale[1]):.9f}", "YSCALE": f"{min(1.0, 1 / scale[0]):.9f}"}
-
-    def read(self, window: Window, out: FloatArray) -> None:
-        part = self._grid.part(window)
-        for resampling, positions in self._groups.items():
-            source = self._dataset
-            if len(positions) < len(self.source.facts):
-                source = gdal.Translate("", self._dataset, format="VRT", bandList=[i + 1 for i in positions])
-            target = _empty(part, len(positions))
-            options = gdal.WarpOptions(
-                resampleAlg=resampling,
-                errorThreshold=0,
-                overviewLevel="NONE",
-                srcNodata="nan",
-                dstNodata="nan",
-                warpOptions=["UNIFIED_SRC_NODATA=NO", *(f"{k}={v}" for k, v in self._kernel.items())],
-            )
-            _told(self.source, lambda s=source, t=target, o=options: gdal.Warp(t, s, options=o))
-            out[positions] = target.ReadAsArray().reshape(len(positions), window.height, window.width)
-
-
-def _reader(source: RasterSource, grid: Grid) -> _Straight | _Warped:
+def _reader(source: RasterSource, grid: Grid) -> _Straight | WarpedReader:
     shift = whole_pixel_shift(source.grid, grid)
-    return _Warped(source, grid) if shift is None else _Straight(source, shift)
+    return WarpedReader(source, grid) if shift is None else _Straight(source, shift)
 
 
 def whole_pixel_shift(source: Grid, grid: Grid) -> tuple[int, int] | None:
@@ -225,39 +196,6 @@ def whole_pixel_shift(source: Grid, grid: Grid) -> tuple[int, int] | None:
     row, column = round(float(there[0][0])), round(float(there[1][0]))
     off = max(np.abs(there[0] - rows - row).max(), np.abs(there[1] - columns - column).max())
     return (row, column) if off < _SAME_PX else None
-
-
-def transformation(source: Grid, target: Grid) -> osr.CoordinateTransformation:
-    """Return what takes coordinates of ``source`` to those of ``target``."""
-    return osr.CoordinateTransformation(source.spatial_reference, target.spatial_reference)
-
-
-def _resampling(source: RasterSource, i: int, scale: tuple[float, float]) -> str:
-    if source.resampling:
-        return source.resampling
-    # The mean of 359 and 1 degree would be 180: azimuths are not mixed.
-    if source.facts[i].categorical or source.bands[i].kind == "azimuth":
-        return "nearest"
-    return "average" if max(scale) > _FINER else "bilinear"
-
-
-def _source_pixels_per_pixel(source: Grid, grid: Grid) -> tuple[float, float]:
-    """Return how many rows and columns of the source one pixel of the grid spans, in the middle of where they overlap."""
-    there = transformation(grid, source)
-    rows, columns = (g.ravel() for g in np.mgrid[0.05:0.95:7j, 0.05:0.95:7j])
-    spans = []
-    for row, column in zip(rows * grid.height, columns * grid.width):
-        corners = [grid.coordinates(row + a, column + b) for a, b in ((0, 0), (0, 1), (1, 0))]
-        try:
-            points = np.array([source.pixels(*there.TransformPoint(float(x), float(y))[:2]) for x, y in corners])
-        except RuntimeError:
-            continue
-        if np.isfinite(points).all():
-            spans.append(np.abs(points[1] - points[0]) + np.abs(points[2] - points[0]))
-    if not spans:
-        return 1.0, 1.0
-    rows_spanned, columns_spanned = np.median(np.array(spans), axis=0)
-    return max(float(rows_spanned), 1e-9), max(float(columns_spanned), 1e-9)
 
 
 def _overlap(source: Grid, grid: Grid) -> bool:
@@ -280,50 +218,6 @@ def _point(there: osr.CoordinateTransformation, x: float, y: float) -> tuple[flo
         return float(easting), float(northing)
     except RuntimeError:  # outside the projection's reach
         return np.nan, np.nan
-
-
-def _as_float_vrt(source: RasterSource) -> str:
-    """Write a virtual raster of float32 bands with NaN for nodata, mask and alpha alike, so that warping knows one rule."""
-    grid = source.grid
-    transform = ", ".join(f"{number:.17g}" for number in grid.transform)
-    bands = []
-    for i, facts in enumerate(source.facts):
-        nodata = "" if facts.nodata is None else f"<NODATA>{facts.nodata:.17g}</NODATA>"
-        mask = "<UseMaskBand>true</UseMaskBand>" if facts.masked else ""
-        bands.append(
-            f'<VRTRasterBand dataType="Float32" band="{i + 1}"><NoDataValue>nan</NoDataValue><ComplexSource>'
-            f'<SourceFilename relativeToVRT="0">{escape(source.path)}</SourceFilename><SourceBand>{facts.number}</SourceBand>'
-            f"<ScaleOffset>{facts.offset:.17g}</ScaleOffset><ScaleRatio>{facts.scale:.17g}</ScaleRatio>{nodata}{mask}"
-            f"</ComplexSource></VRTRasterBand>"
-        )
-    return (
-        f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}"><SRS dataAxisToSRSAxisMapping="'
-        f'{_axes(grid)}">{escape(grid.crs)}</SRS><GeoTransform>{transform}</GeoTransform>{"".join(bands)}</VRTDataset>'
-    )
-
-
-def _axes(grid: Grid) -> str:
-    return ",".join(str(axis) for axis in grid.spatial_reference.GetDataAxisToSRSAxisMapping())
-
-
-def _empty(grid: Grid, bands: int) -> gdal.Dataset:
-    target = gdal.GetDriverByName("MEM").Create("", grid.width, grid.height, bands, gdal.GDT_Float32)
-    target.SetSpatialRef(grid.spatial_reference)
-    target.SetGeoTransform(grid.transform)
-    for i in range(bands):
-        target.GetRasterBand(i + 1).SetNoDataValue(np.nan)
-        target.GetRasterBand(i + 1).Fill(np.nan)
-    return target
-
-
-def _told(source: RasterSource, read: Any) -> None:
-    try:
-        read()
-    except RuntimeError as error:
-        raise SourceError(
-            f"The raster {source.path} cannot be read to its end ({str(error).splitlines()[0]}). It may be cut short or "
-            "damaged: copy or make it again."
-        ) from error
 
 
 def _hold_blocks(sources: Sequence[RasterSource]) -> None:

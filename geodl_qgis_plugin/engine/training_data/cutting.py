@@ -41,11 +41,6 @@ def stop_if_cancelled(progress: Progress) -> None:
         raise Cancelled("Extracting tiles was stopped; nothing was kept.")
 
 
-def shifted(window: Window, area: Window) -> Window:
-    """Return a window of the whole grid in the pixels of the area."""
-    return Window(window.row - area.row, window.column - area.column, window.height, window.width)
-
-
 def fill_labels(labels: Labels, area: Window, out: NDArray[np.uint16], progress: Progress) -> dict[int, int]:
     """Write the codes of the area and return the pixels of each."""
     counts = np.zeros(65536, np.int64)
@@ -54,8 +49,8 @@ def fill_labels(labels: Labels, area: Window, out: NDArray[np.uint16], progress:
     windows = windows_of(area, CHUNK_PX)
     for i, window in enumerate(windows):
         stop_if_cancelled(progress)
-        place = shifted(window, area).slices
-        if not _meet(window, reach):
+        place = window.from_origin(area).slices
+        if not min(window.shared(reach)[2:]):
             continue
         codes = labels.read(window, count_overlaps=True)
         if codes.any() or out[place].any():
@@ -69,7 +64,7 @@ def bands_without_values(stack: Stack, area: Window, labels: NDArray[np.uint16])
     """Return the positions of bands that hold no value on the area; most bands are cleared by one look at labelled places."""
     missing = list(range(len(stack.bands)))
     windows = _chunks_of(stack, area)
-    labelled = [w for w in windows if labels[shifted(w, area).slices].any()]
+    labelled = [w for w in windows if labels[w.from_origin(area).slices].any()]
     for window in [*labelled, *windows]:
         values = stack.read(window)
         missing = [i for i in missing if not np.isfinite(values[i]).any()]
@@ -94,10 +89,10 @@ def fill_predictors(
     lost = 0
     windows = _chunks_of(stack, area)
     if out is None:
-        windows = [w for w in windows if labels[shifted(w, area).slices].any()]
+        windows = [w for w in windows if labels[w.from_origin(area).slices].any()]
     for i, (window, values) in enumerate(_read_ahead(stack, windows)):
         stop_if_cancelled(progress)
-        place = shifted(window, area).slices
+        place = window.from_origin(area).slices
         holds = np.isfinite(values).all(0)
         valid[place] = holds
         codes = labels[place]
@@ -136,7 +131,7 @@ def count_units(
     in_tests = np.zeros(len(codes), np.int64)
     margin = buffer_margin_px(buffer, grid)
     for window in windows_of(area, CHUNK_PX):
-        here = labels[shifted(window, area).slices]
+        here = labels[window.from_origin(area).slices]
         use = here > 0
         if not use.any():
             continue
@@ -144,7 +139,7 @@ def count_units(
             wide = window.grown(margin, grid.height, grid.width)
             inside = tests.read(wide)
             parts = with_buffers(np.where(inside, TEST, TRAINING).astype(np.uint8), buffer, grid)[
-                shifted(window, wide).slices
+                window.from_origin(wide).slices
             ]
             in_tests += np.bincount(position[here[use & (parts == TEST)]], minlength=len(codes))
             use &= parts == TRAINING
@@ -177,13 +172,13 @@ def fill_parts(
     windows = windows_of(area, CHUNK_PX)
     for i, window in enumerate(windows):
         stop_if_cancelled(progress)
-        wide = shifted(window, area).grown(margin, area.height, area.width)
+        wide = window.from_origin(area).grown(margin, area.height, area.width)
         wide = Window(wide.row + area.row, wide.column + area.column, wide.height, wide.width)
         parts = unit_parts[units.units(wide)]
         if tests is not None:
             parts[tests.read(wide)] = TEST
         parts = with_buffers(parts, buffer, grid)
-        out[shifted(window, area).slices] = parts[shifted(window, wide).slices]
+        out[window.from_origin(area).slices] = parts[window.from_origin(wide).slices]
         progress.update((i + 1) / len(windows), "Parting the area into training, validation and test")
 
 
@@ -226,8 +221,3 @@ def _chunks_of(stack: Stack, area: Window) -> list[Window]:
             bottom, right = min(row + height, area.row + area.height), min(column + width, area.column + area.width)
             windows.append(Window(top, left, bottom - top, right - left))
     return windows
-
-
-def _meet(a: Window, b: Window) -> bool:
-    rows = a.row < b.row + b.height and b.row < a.row + a.height
-    return rows and a.column < b.column + b.width and b.column < a.column + a.width
