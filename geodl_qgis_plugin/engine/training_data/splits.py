@@ -21,6 +21,7 @@ PARTS = {"training": TRAINING, "validation": VALIDATION, "test": TEST}
 
 # A class without training pixels cannot be learnt, without test pixels not be scored, without validation pixels both still go.
 _MISSING_COST = np.array([100.0, 10.0, 20.0])
+_EMPTY_COST = 1e6
 _TRIES, _TRIES_UNITS = 48, 20_000
 
 
@@ -182,8 +183,7 @@ def _dealt(
     _improve(parts, fractions, need, wanted)
     presence = np.array([(fractions[parts == part] > 0).any(0) for part in range(3)])
     missing = sum(_MISSING_COST[part] * np.count_nonzero(~presence[part]) for part in wanted)
-    empty = sum(1e6 for part in wanted if not (parts == part).any())
-    return float((need**2).sum() + missing + empty), parts
+    return float((need**2).sum() + missing), parts
 
 
 def _improve(
@@ -201,6 +201,7 @@ def _improve(
         absent = has @ (sizes == 0).T.astype(float)
         change += (alone * _MISSING_COST)[units, parts][:, None] - absent * _MISSING_COST
         members = np.bincount(parts, minlength=3)
+        change[:, members == 0] -= _EMPTY_COST
         change[members[parts] <= 1] = np.inf
         change[units, parts] = np.inf
         change[:, [part for part in range(3) if part not in wanted]] = np.inf
