@@ -1,4 +1,4 @@
-"""Give a raster of geomorphon codes their names and r.geomorphon's colours: `name_geomorphons.py CODES.tif OUTPUT.tif`."""
+"""Give a raster of geomorphon codes their names and colours: `name_geomorphons.py CODES.tif OUTPUT.tif`."""
 
 import sys
 from pathlib import Path
@@ -11,17 +11,18 @@ from geodl_qgis_plugin.engine.classes import LandClass
 from geodl_qgis_plugin.engine.rasters.grid import Grid, Window
 from geodl_qgis_plugin.engine.rasters.writer import class_map
 
+# r.geomorphon's hues, from warm (convex) to cool (concave), softened so that a hillshade shows through
 GEOMORPHONS = (
-    LandClass(1, "flat", "#dcdcdc"),
-    LandClass(2, "peak", "#380000"),
-    LandClass(3, "ridge", "#c80000"),
-    LandClass(4, "shoulder", "#ff5014"),
-    LandClass(5, "spur", "#fad23c"),
-    LandClass(6, "slope", "#ffff3c"),
-    LandClass(7, "hollow", "#b4e614"),
-    LandClass(8, "footslope", "#3cfa96"),
-    LandClass(9, "valley", "#0000ff"),
-    LandClass(10, "pit", "#000038"),
+    LandClass(1, "flat", "#e4e4e4"),
+    LandClass(2, "peak", "#5e1914"),
+    LandClass(3, "ridge", "#b8443a"),
+    LandClass(4, "shoulder", "#e58b4f"),
+    LandClass(5, "spur", "#f2c46d"),
+    LandClass(6, "slope", "#f7efb9"),
+    LandClass(7, "hollow", "#b7d69c"),
+    LandClass(8, "footslope", "#74c2a4"),
+    LandClass(9, "valley", "#3d85b8"),
+    LandClass(10, "pit", "#1d3a75"),
 )
 
 

@@ -40,11 +40,11 @@ def test_the_dem_is_what_the_labels_were_made_from(dem):
 
 
 def test_the_labels_have_their_names():
-    """Ten classes with the names and colours of r.geomorphon."""
+    """Ten classes with the names of r.geomorphon and the colours that the recipe gives them."""
     classes = open_labels([str(LABELS)], Grid.of(gdal.Open(str(LABELS))), LabelOptions()).classes
     names = ["flat", "peak", "ridge", "shoulder", "spur", "slope", "hollow", "footslope", "valley", "pit"]
     assert [(one.code, one.name) for one in classes] == list(enumerate(names, start=1))
-    assert classes[8].colour == "#0000ff"
+    assert classes[8].colour == "#3d85b8"
 
 
 @pytest.mark.skipif(shutil.which("grass") is None, reason="GRASS, which labels the DEM, is not installed")
