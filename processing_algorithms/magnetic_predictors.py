@@ -32,16 +32,18 @@ class MagneticPredictors(GeoDLAlgorithm):
     def shortDescription(self) -> str:
         """Return one sentence."""
         return self.tr(
-            "Reduce a total-field anomaly to the pole, and work out its total gradient, tilt, derivatives and upward continuation."
+            "Reduce a total-field anomaly to the pole, and work out its total gradient, tilt, derivatives and upward "
+            "continuation."
         )
 
     def about(self) -> str:
         """Return further help."""
         return self.tr(
-            "<p>Give the direction of the Earth's field as INCLINATION and DECLINATION, or the survey's DATE, for which the IGRF "
+            "<p>Give the direction of the Earth's field as INCLINATION and DECLINATION, or the survey's DATE, for which "
+            "the IGRF "
             "tells it at the grid's centre. Holes are filled for the filters and are holes again in the output.</p>"
-            "<p>Near the magnetic equator (inclination below 20°) a field reduced to the pole has stripes along the declination: "
-            "use the total gradient there.</p>"
+            "<p>Near the magnetic equator (inclination below 20°) a field reduced to the pole has stripes along the "
+            "declination: use the total gradient there.</p>"
         )
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
@@ -49,9 +51,15 @@ class MagneticPredictors(GeoDLAlgorithm):
         self._add_field()
         self.add(
             QgsProcessingParameterNumber(
-                self.HEIGHT, self.tr("Upward continuation (m)"), QgsProcessingParameterNumber.Type.Double, 500.0, minValue=0.0
+                self.HEIGHT,
+                self.tr("Upward continuation (m)"),
+                QgsProcessingParameterNumber.Type.Double,
+                500.0,
+                minValue=0.0,
             ),
-            help=self.tr("The field as it would be so many metres higher: shallow sources fade. 0 leaves that band out."),
+            help=self.tr(
+                "The field as it would be so many metres higher: shallow sources fade. 0 leaves that band out."
+            ),
         )
         self._add_advanced()
         self.add(
@@ -73,7 +81,8 @@ class MagneticPredictors(GeoDLAlgorithm):
         self.add(
             QgsProcessingParameterRasterLayer(self.INPUT, self.tr("Total-field anomaly")),
             help=self.tr(
-                "Grid in nT, the main field taken off. Geosoft grids (.grd) open too: give the path of the file, and its CRS below."
+                "Grid in nT, the main field taken off. Geosoft grids (.grd) open too: give the path of the file, and "
+                "its CRS below."
             ),
         )
         self.add(
@@ -84,7 +93,12 @@ class MagneticPredictors(GeoDLAlgorithm):
         )
         self.add(
             QgsProcessingParameterNumber(
-                self.DECLINATION, self.tr("Declination (degrees)"), double, optional=True, minValue=-180.0, maxValue=360.0
+                self.DECLINATION,
+                self.tr("Declination (degrees)"),
+                double,
+                optional=True,
+                minValue=-180.0,
+                maxValue=360.0,
             ),
             help=self.tr("Of the Earth's field, positive east of north."),
         )
@@ -105,8 +119,8 @@ class MagneticPredictors(GeoDLAlgorithm):
                 usesStaticStrings=True,
             ),
             help=self.tr(
-                "What total gradient, tilt, derivatives and upward continuation are worked out of. Those of the field reduced to "
-                "the pole may be turned and mirrored in training, those of the total field may not."
+                "What total gradient, tilt, derivatives and upward continuation are worked out of. Those of the field "
+                "reduced to the pole may be turned and mirrored in training, those of the total field may not."
             ),
             advanced=True,
         )
@@ -119,21 +133,27 @@ class MagneticPredictors(GeoDLAlgorithm):
                 usesStaticStrings=True,
             ),
             help=self.tr(
-                "What surrounds the grid while it is filtered: zeros, as in most programs, or its fading mirror image, which keeps "
-                "the outermost ten pixels much truer."
+                "What surrounds the grid while it is filtered: zeros, as in most programs, or its fading mirror image, "
+                "which keeps the outermost ten pixels much truer."
             ),
             advanced=True,
         )
         self.add(
-            QgsProcessingParameterBoolean(self.GRID_NORTH, self.tr("Turn the declination to the grid's north"), defaultValue=False),
-            help=self.tr("The declination counts from true north; away from the central meridian the grid's north is another."),
+            QgsProcessingParameterBoolean(
+                self.GRID_NORTH, self.tr("Turn the declination to the grid's north"), defaultValue=False
+            ),
+            help=self.tr(
+                "The declination counts from true north; away from the central meridian the grid's north is another."
+            ),
             advanced=True,
         )
         self.add(
             QgsProcessingParameterNumber(
                 self.SURVEY_HEIGHT, self.tr("Height of the survey (m)"), QgsProcessingParameterNumber.Type.Double, 0.0
             ),
-            help=self.tr("Above the ellipsoid, for the IGRF; a kilometre changes the direction by less than a hundredth of a degree."),
+            help=self.tr(
+                "Above the ellipsoid, for the IGRF; a kilometre turns the field by less than a hundredth of a degree."
+            ),
             advanced=True,
         )
         self.add(

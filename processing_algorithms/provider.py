@@ -11,11 +11,20 @@ import geodl_qgis_plugin
 from .assess_classification import AssessClassification
 from .base import GeoDLAlgorithm
 from .extract_tiles import ExtractTiles
+from .grid_points import GridPoints
+from .magnetic_predictors import MagneticPredictors
 from .plugin_files import icon_path
 from .setup import Setup
 from .terrain_predictors import TerrainPredictors
 
-ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (Setup, TerrainPredictors, ExtractTiles, AssessClassification)
+ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (
+    Setup,
+    GridPoints,
+    TerrainPredictors,
+    MagneticPredictors,
+    ExtractTiles,
+    AssessClassification,
+)
 
 
 class GeoDLProvider(QgsProcessingProvider):

@@ -17,6 +17,7 @@ from .stack import open_stack
 _UTM_HALF_WIDTH_DEGREES = 4.5  # beyond its zone, UTM's scale is wrong by up to 0.3 % at this distance
 _UTM_LIMIT_DEGREES = 84.0
 _TOLERATED_SCALE = 1.02
+_OVER_THE_POLE = 1.0  # degrees: half a pixel of a coarse global grid
 
 
 def in_metres(source: SingleBand, progress: Progress) -> SingleBand:
@@ -31,7 +32,7 @@ def in_metres(source: SingleBand, progress: Progress) -> SingleBand:
         return source
     if source.grid.width < 2 or source.grid.height < 2:
         raise GridError(f"{source.what} is in degrees and too small to be warped to metres. Give a larger raster.")
-    target = local_crs(source.grid)
+    target = crs_in_metres(*source.grid.bounds)
     grid = _suggested_grid(source, target)
     warped = open_stack([f"{source.source}|resampling=cubic"], grid=grid)
     progress.message(
@@ -52,19 +53,25 @@ def north_up(source: SingleBand, progress: Progress) -> SingleBand:
     return dataclasses.replace(source, stack=warped)
 
 
-def local_crs(grid: Grid) -> osr.SpatialReference:
-    """Return a CRS in metres for a grid in degrees: its UTM zone, or Lambert's azimuthal equal area about its middle."""
-    west, south, east, north = grid.bounds
+def crs_in_metres(west: float, south: float, east: float, north: float) -> osr.SpatialReference:
+    """Return a CRS in metres for an area in degrees: its UTM zone, or Lambert's azimuthal equal area about its middle."""
+    if max(abs(south), abs(north)) > 90.0 + _OVER_THE_POLE or max(abs(west), abs(east)) > 360.0 + _OVER_THE_POLE:
+        raise GridError(
+            f"The CRS is in degrees, but its coordinates reach {max(abs(east), abs(west)):,.0f} east and "
+            f"{max(abs(south), abs(north)):,.0f} north. Assign the CRS that they are in."
+        )
     longitude, latitude = (west + east) / 2, (south + north) / 2
     longitude = (longitude + 180.0) % 360.0 - 180.0
     reference = osr.SpatialReference()
-    reference.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     if max(abs(south), abs(north)) < _UTM_LIMIT_DEGREES and east - west <= 2 * _UTM_HALF_WIDTH_DEGREES:
         zone = min(int((longitude + 180.0) // 6.0) + 1, 60)
         reference.ImportFromEPSG((32600 if latitude >= 0 else 32700) + zone)
-        return reference
-    reference.ImportFromProj4(f"+proj=laea +lat_0={latitude:.4f} +lon_0={longitude:.4f} +datum=WGS84 +units=m +no_defs")
-    reference.SetProjCS("Lambert azimuthal equal area about the raster's middle")
+    else:
+        reference.ImportFromProj4(
+            f"+proj=laea +lat_0={latitude:.4f} +lon_0={longitude:.4f} +datum=WGS84 +units=m +no_defs"
+        )
+        reference.SetProjCS("Lambert azimuthal equal area about the middle")
+    reference.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     return reference
 
 
