@@ -1,0 +1,1 @@
+"""Forecasts of station series: climatology first, a network for what it leaves, and honest skill."""

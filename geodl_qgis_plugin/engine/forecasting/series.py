@@ -1,0 +1,343 @@
+"""
+Series of stations on one step: rows of station, time and value become a matrix, and what was odd about them is counted.
+
+Nothing is filled in here: a gap is NaN, and every row that was dropped or joined is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import SeriesError
+from .frequency import DAY_S, HOUR_S, Frequency, Times, find_frequency
+from .seasons import Array, Calendar
+
+DUPLICATES = ("refuse", "mean", "first")
+QUANTITIES = ("mean", "sum")
+LEAST_VALUES = 24
+_LEAST_SHARE = {"mean": 0.5, "sum": 0.9}  # of a longer step's values that must be there
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that was found in the data: what, how often, and for whom."""
+
+    what: str
+    count: int
+    detail: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The finding in one line."""
+        return f"{self.what}: {self.count:,}" + (f" ({self.detail})" if self.detail else "") + "."
+
+
+@dataclass(frozen=True)
+class Rows:
+    """
+    Rows as they were read.
+
+    Attributes
+    ----------
+    station : (row,) int
+        Index into ``stations``.
+    times : (row,) datetime64[s]
+        In UTC.
+    values : dict
+        By variable: (row,), NaN where missing.
+    """
+
+    stations: list[str]
+    station: npt.NDArray[np.int64]
+    times: Times
+    values: dict[str, Array]
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Places:
+    """
+    Where stations are.
+
+    Attributes
+    ----------
+    coordinates : dict
+        By station id: easting and northing, or longitude and latitude.
+    crs : str
+        WKT, empty if unknown.
+    elevation : dict
+        By station id, where a field gives it.
+    """
+
+    coordinates: dict[str, tuple[float, float]]
+    crs: str
+    elevation: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StationSeries:
+    """
+    Series of stations on one step.
+
+    Attributes
+    ----------
+    first : int
+        Number of the first period (`Frequency.number`).
+    values : dict
+        By variable: (station, time), NaN where missing.
+    coordinates : (station, 2)
+    elevation : (station,)
+        NaN where unknown.
+    """
+
+    stations: list[str]
+    frequency: Frequency
+    first: int
+    values: dict[str, Array]
+    coordinates: Array
+    crs: str
+    elevation: Array
+    findings: list[Finding]
+
+    @property
+    def length(self) -> int:
+        """Number of steps."""
+        return next(iter(self.values.values())).shape[1]
+
+    @property
+    def calendar(self) -> Calendar:
+        """The steps in the year and the day."""
+        return Calendar(self.frequency, self.first)
+
+    def start(self, column: int) -> np.datetime64:
+        """Return the time at which a column's period starts."""
+        return np.datetime64(self.frequency.start(np.array([self.first + column]))[0])
+
+    def only(self, keep: npt.NDArray[np.bool_], findings: list[Finding]) -> StationSeries:
+        """Return the stations to keep, with what is to be told about the others."""
+        return replace(
+            self,
+            stations=[name for name, kept in zip(self.stations, keep) if kept],
+            values={name: matrix[keep] for name, matrix in self.values.items()},
+            coordinates=self.coordinates[keep],
+            elevation=self.elevation[keep],
+            findings=[*self.findings, *findings],
+        )
+
+
+def to_series(
+    rows: Rows,
+    places: Places,
+    *,
+    step: str = "",
+    quantity: str = "mean",
+    duplicates: str = "refuse",
+    frequency: Frequency | None = None,
+) -> StationSeries:
+    """
+    Put rows on one step.
+
+    Parameters
+    ----------
+    step : str
+        A step to bring the values to, as in `frequency.STEPS`; found from the times if empty.
+    quantity : str
+        ``mean`` or ``sum``: how values are joined into a longer step.
+    duplicates : str
+        What to do with rows of the same station and time.
+    frequency : Frequency, optional
+        The step that is known already, from a model.
+    """
+    findings = list(rows.findings)
+    times, station = rows.times, rows.station
+    if frequency is None:
+        frequency = Frequency.from_words(step, times) if step else find_frequency(times, station)
+    number = frequency.number(times)
+    first = int(number.min())
+    length = int(number.max()) - first + 1
+    if length > 50 * len(times) + 100_000:
+        raise SeriesError(
+            f"From {times.min()} to {times.max()} there are {length:,} steps of {frequency.words}, but only {len(times):,} rows. Check "
+            "the times: one of them is probably wrong."
+        )
+    cell = station * length + (number - first)
+    matrices = {}
+    same = _same_times(times, station)
+    if not step and duplicates == "refuse":
+        _refuse_duplicates(same, rows, frequency)
+    if same.any():
+        findings.append(
+            Finding("Rows of a station and time that was there before", int(same.sum()), f"{duplicates} taken")
+        )
+    for name, column in rows.values.items():
+        matrices[name] = _joined(
+            cell, column, len(rows.stations), length, "first" if duplicates == "first" and not step else quantity, step
+        )
+    findings += _moved_starts(times, number, frequency, step)
+    series = StationSeries(
+        rows.stations,
+        frequency,
+        first,
+        matrices,
+        np.array([places.coordinates.get(name, (np.nan, np.nan)) for name in rows.stations], dtype=float).reshape(
+            -1, 2
+        ),
+        places.crs,
+        np.array([places.elevation.get(name, np.nan) for name in rows.stations], dtype=float),
+        findings,
+    )
+    _refuse_placeless(series)
+    return replace(series, findings=[*findings, *_gaps(series)])
+
+
+def usable(series: StationSeries, variable: str, least: int, horizon: int) -> StationSeries:
+    """
+    Leave out the stations that nothing can be learnt from, and tell which; refuse if none is left.
+
+    Parameters
+    ----------
+    least : int
+        Values that a station must have.
+    """
+    values = series.values[variable]
+    counts = np.isfinite(values).sum(axis=1)
+    if not counts.any():
+        raise SeriesError(
+            f"All {values.size:,} values of {variable} are missing. Choose another field, or check the missing codes."
+        )
+    with np.errstate(invalid="ignore"):
+        low = np.where(np.isfinite(values), values, np.inf).min(axis=1)
+        high = np.where(np.isfinite(values), values, -np.inf).max(axis=1)
+    short, constant = counts < least, (low == high) & (counts > 0)
+    keep = ~(short | constant)
+    if not keep.any():
+        if constant.any() and not (short & ~constant).any():
+            raise SeriesError(
+                f"The values of {variable} never change (all are {low[constant][0]:g}), so there is nothing to forecast. Choose another field."
+            )
+        best = int(counts.argmax())
+        raise SeriesError(
+            f"The longest series of {variable} ({series.stations[best]}) has {counts[best]} values, but {least} are needed for a horizon "
+            f"of {horizon}. Give longer series, or choose a shorter horizon."
+        )
+    findings = []
+    for mask, what in (
+        (short, f"Stations left out, with fewer than {least} values"),
+        (constant & ~short, "Stations left out, whose values never change"),
+    ):
+        if mask.any():
+            findings.append(Finding(what, int(mask.sum()), _some([series.stations[i] for i in np.flatnonzero(mask)])))
+    return series.only(keep, findings) if findings else series
+
+
+def last_seen(values: Array) -> npt.NDArray[np.int64]:
+    """Return the last column with a value of each station, -1 if there is none."""
+    seen = np.isfinite(values)
+    last = values.shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1)
+    return np.where(seen.any(axis=1), last, -1)
+
+
+def _joined(cell: npt.NDArray[np.int64], column: Array, stations: int, length: int, how: str, step: str) -> Array:
+    seen = np.isfinite(column)
+    at, size = cell[seen], stations * length
+    if how == "first":
+        result = np.full(size, np.nan)
+        result[at[::-1]] = column[seen][::-1]
+        return result.reshape(stations, length)
+    count = np.bincount(at, minlength=size)
+    total = np.bincount(at, weights=column[seen], minlength=size)
+    # duplicates of a step that was found are one measurement told twice: even of rain their mean is taken
+    result = np.where(count > 0, total / np.maximum(count, 1) if how == "mean" or not step else total, np.nan)
+    if step and count.any():
+        usual = np.median(count[count > 0])
+        result[count < _LEAST_SHARE[how] * usual] = np.nan
+    return result.reshape(stations, length)
+
+
+def _same_times(times: Times, station: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    order = np.lexsort((times, station))
+    again = np.zeros(len(times), dtype=bool)
+    again[order[1:]] = (times[order][1:] == times[order][:-1]) & (station[order][1:] == station[order][:-1])
+    return again
+
+
+def _refuse_duplicates(same: npt.NDArray[np.bool_], rows: Rows, frequency: Frequency) -> None:
+    if not same.any():
+        return
+    row = int(np.flatnonzero(same)[0])
+    months = set(rows.times[same].astype("datetime64[M]").astype(int) % 12)
+    saving = (
+        frequency.count <= HOUR_S
+        and frequency.unit == "second"
+        and months <= {2, 3, 9, 10}
+        and same.sum() < len(same) / 200
+    )
+    hint = (
+        " They all fall in the autumn hour that comes twice: these may be local times with daylight saving; use UTC."
+        if saving
+        else ""
+    )
+    raise SeriesError(
+        f"{int(same.sum()):,} rows have a station and time that stood before (first {rows.stations[rows.station[row]]}, "
+        f"{str(rows.times[row]).replace('T', ' ')}). Remove them, or say with DUPLICATES to take their mean or the first.{hint}"
+    )
+
+
+def _refuse_placeless(series: StationSeries) -> None:
+    lost = ~np.isfinite(series.coordinates).all(axis=1)
+    if lost.any():
+        names = _some([series.stations[index] for index in np.flatnonzero(lost)])
+        raise SeriesError(
+            f"{int(lost.sum())} of {len(lost)} stations have no place ({names}). Give a point layer, or choose under STATIONS the points "
+            "of the stations; the ids must be the same texts there, leading zeros included."
+        )
+
+
+def _moved_starts(times: Times, number: npt.NDArray[np.int64], frequency: Frequency, step: str) -> list[Finding]:
+    if step or frequency.unit == "month":
+        return []
+    off = frequency.start(number) != times
+    return (
+        [
+            Finding(
+                f"Times that were not on the step and count for the {frequency.words} that they fall in", int(off.sum())
+            )
+        ]
+        if off.any()
+        else []
+    )
+
+
+def _gaps(series: StationSeries) -> list[Finding]:
+    findings = []
+    for name, values in series.values.items():
+        last = last_seen(values)
+        first = values.shape[1] - 1 - last_seen(values[:, ::-1])
+        columns = np.arange(values.shape[1])
+        inside = (columns >= first[:, None]) & (columns <= last[:, None]) & (last >= 0)[:, None]
+        missing = int((inside & ~np.isfinite(values)).sum())
+        if missing:
+            findings.append(
+                Finding(
+                    f"Steps of {name} without a value between a station's first and last",
+                    missing,
+                    f"{missing / inside.sum():.1%}",
+                )
+            )
+        behind = max(2, round(min(series.frequency.steps_per_year, 30 * DAY_S / max(1, _seconds(series.frequency)))))
+        ended = (last >= 0) & (last < values.shape[1] - behind)
+        if ended.any():
+            names = _some([series.stations[index] for index in np.flatnonzero(ended)])
+            findings.append(Finding(f"Stations whose {name} ended before the others'", int(ended.sum()), names))
+    return findings
+
+
+def _seconds(frequency: Frequency) -> float:
+    return frequency.count * (DAY_S * 30.44 if frequency.unit == "month" else 1.0)
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
