@@ -1,0 +1,78 @@
+"""
+Conformal intervals: each quantile is moved until it held as often as it promised at earlier origins.
+
+After conformalised quantile regression (Romano et al. 2019, arXiv:1905.03222), quantile by quantile, in standard deviations
+and pooled over stations, since one station alone has too few origins. Lead times borrow from their neighbours.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .networks import QUANTILES
+from .seasons import Array
+
+MIDDLE = QUANTILES.index(0.5)
+_NEIGHBOURS = 2
+_MOST_STRETCH = 1.5
+
+
+def quantile_shifts(observed: Array, quantiles: Array, independent: float) -> Array:
+    """
+    Return by how much each quantile has to move.
+
+    Parameters
+    ----------
+    observed : (origin, station, lead)
+        In standard deviations, NaN where nothing was observed.
+    quantiles : (origin, station, lead, quantile)
+        What was said at those origins.
+    independent : float
+        About how many independent origins there were: the outer quantiles are widened as for so many.
+
+    Returns
+    -------
+    shifts : (lead, quantile)
+    """
+    leads = observed.shape[2]
+    shifts = np.zeros((leads, len(QUANTILES)))
+    for lead in range(leads):
+        near = slice(max(0, lead - _NEIGHBOURS), lead + _NEIGHBOURS + 1)
+        for index, level in enumerate(QUANTILES):
+            miss = observed[:, :, near] - quantiles[:, :, near, index]
+            miss = miss[np.isfinite(miss)]
+            if miss.size:
+                shifts[lead, index] = np.quantile(miss, _widened(level, independent))
+    # a stretch of some years that was warm or dry throughout says nothing about the next: the middle stays where it was
+    return shifts - shifts[:, [MIDDLE]]
+
+
+def spread_factors(judged: Array, whole: Array) -> Array:
+    """
+    Return by how much each quantile's distance from the middle has to grow, if the years that judged were calmer or wilder than usual.
+
+    Parameters
+    ----------
+    judged, whole : (quantile,)
+        Quantiles of the anomalies in the years that judged the model, and in all years up to the origin.
+
+    Returns
+    -------
+    factors : (quantile,)
+        1 in the middle.
+    """
+    few, many = judged - judged[MIDDLE], whole - whole[MIDDLE]
+    factors = np.divide(many, few, out=np.ones(len(QUANTILES)), where=np.abs(few) > 1e-9)
+    return np.asarray(np.clip(factors, 1 / _MOST_STRETCH, _MOST_STRETCH))
+
+
+def spread(anomalies: Array) -> Array:
+    """Return the quantiles of anomalies of any shape, NaN left out: (quantile,)."""
+    seen = anomalies[np.isfinite(anomalies)]
+    return np.quantile(seen, QUANTILES) if seen.size else np.zeros(len(QUANTILES))
+
+
+def _widened(level: float, independent: float) -> float:
+    """The finite-sample correction of conformal prediction, towards the outside: (n + 1) / n of the way from the median."""
+    wide = 0.5 + (level - 0.5) * (1 + 1 / max(independent, 5.0))
+    return float(np.clip(wide, 0.002, 0.998))

@@ -1,0 +1,254 @@
+"""
+The anomaly forecaster: normals, ridge highway, small LSTM, skill gate and conformal intervals in one.
+
+Fitted on the columns before an origin, in three passes: the last third of them judges (which trend, which baseline, which lead
+times the model may have, how wide the intervals must be) a core that was fitted on the first two thirds; then a core is fitted on
+all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..messages import PartOfProgress, Progress, SilentProgress
+from .baselines import BASELINES, CLIMATOLOGY, baseline_forecasts, naive_scale
+from .climatology import TRENDS, USUAL_TREND, NormalsPlan, choose_harmonics, fit_normals
+from .conformal import quantile_shifts, spread, spread_factors
+from .core import MEDIAN, Core, Outlook, Side, fit_core, look_ahead
+from .frequency import Frequency
+from .networks import QUANTILES
+from .origins import step_of, validation_origins
+from .seasons import Array, Calendar
+from .skill_gate import Gate, best_baseline, decide
+from .training import TrainingPlan
+from .transforms import backward, forward
+from .windows import Shape, anomalies
+
+_MOST_ORIGINS = 120
+_MARGIN = 1.02  # another trend than the usual one must win by this much: one record's last third is one draw
+_JUDGES = 512  # stations that judge trend, gate and intervals where there are more of them
+
+
+@dataclass(frozen=True)
+class Forecaster:
+    """
+    A fitted forecaster of one variable.
+
+    Attributes
+    ----------
+    transform : str
+        ``none`` or ``sqrt``.
+    trend_errors : dict
+        Scaled error of climatology with each trend at the validation origins.
+    shifts : (lead, quantile)
+        The conformal shifts, in standard deviations.
+    judged_spread : (quantile,)
+        Quantiles of the anomalies in the years that judged: what the intervals were fitted to.
+    """
+
+    core: Core
+    frequency: Frequency
+    transform: str
+    gate: Gate
+    trend_errors: dict[str, float]
+    shifts: Array
+    judged_spread: Array
+
+    @property
+    def trend(self) -> str:
+        """The trend that was chosen."""
+        return self.core.plan.trend
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """
+    Forecasts of some stations from one origin, in the variable's own units.
+
+    Attributes
+    ----------
+    quantiles : (station, lead, quantile)
+    mean, normal : (station, lead)
+        Mean of the distribution; climatology with the chosen trend.
+    parts : dict
+        Medians of what stands beside: each baseline, ``ridge``, ``ridge and LSTM``: (station, lead).
+    """
+
+    quantiles: Array
+    mean: Array
+    normal: Array
+    parts: dict[str, Array]
+
+    @property
+    def median(self) -> Array:
+        """The middle of the distribution: (station, lead)."""
+        return self.quantiles[..., MEDIAN]
+
+
+def fit_forecaster(
+    values: Array,
+    side: Side,
+    calendar: Calendar,
+    shape: Shape,
+    transform: str,
+    *,
+    training: TrainingPlan | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Forecaster:
+    """
+    Fit a forecaster on all the columns given.
+
+    Parameters
+    ----------
+    values : (station, time)
+        In the variable's own units, NaN where missing.
+    transform : str
+        ``none`` or ``sqrt``.
+    """
+    training, progress = training or TrainingPlan(), progress or SilentProgress()
+    history = forward(values, transform)
+    season = calendar.frequency.season
+    judged = validation_origins(history.shape[1], shape.horizon, season, _MOST_ORIGINS)
+    judges = _judges(len(history), seed)
+    jury, jury_side = history[judges], side.of(judges)
+    scale = naive_scale(values[judges][:, : judged[0]], season)
+    harmonics = choose_harmonics(history[:, : judged[0]], calendar)
+
+    baselines = _baselines_at(jury, calendar, harmonics, shape.horizon, judged)
+    wanted = np.stack([values[judges][:, at : at + shape.horizon] for at in judged])
+    errors = {name: _scaled_errors(backward(found, transform), wanted, scale) for name, found in baselines.items()}
+    trend = _choose_trend(errors)
+    progress.update(0.15, "Rolling the baselines")
+
+    plan = NormalsPlan(harmonics, trend)
+    before = judged[0]
+    core = fit_core(
+        history[:, :before],
+        side.before(before),
+        calendar,
+        plan,
+        shape,
+        training,
+        seed,
+        PartOfProgress(progress, 0.15, 0.5),
+    )
+    outlooks = [look_ahead(core, jury[:, :at], jury_side.before(at), calendar) for at in judged]
+    model, source = _better_model(outlooks, transform, wanted, scale)
+    gate = decide(errors, best_baseline(errors, trend), model, source, step_of(judged))
+    said = np.stack(
+        [
+            raw_quantiles(outlook, gate, {name: found[index] for name, found in baselines.items()})
+            for index, outlook in enumerate(outlooks)
+        ]
+    )
+    happened = np.stack(
+        [
+            (forward(wanted[index], transform) - outlook.normal) / outlook.deviation
+            for index, outlook in enumerate(outlooks)
+        ]
+    )
+    shifts = quantile_shifts(happened, said, float(history.shape[1] - before))
+    judged_spread = spread(_anomalies(jury, calendar, plan)[:, before:])
+    progress.update(0.55, "Judging the model")
+    core = fit_core(history, side, calendar, plan, shape, training, seed, PartOfProgress(progress, 0.55, 1.0))
+    trend_errors = {name: float(np.nanmean(errors[CLIMATOLOGY[name]])) for name in TRENDS}
+    return Forecaster(core, calendar.frequency, transform, gate, trend_errors, shifts, judged_spread)
+
+
+def predict(forecaster: Forecaster, history: Array, side: Side, calendar: Calendar) -> Prediction:
+    """
+    Forecast the steps after ``history`` (station, time), values in the variable's own units up to the origin.
+
+    The normals are fitted on this history; nothing after it is seen.
+    """
+    core, transform = forecaster.core, forecaster.transform
+    values = forward(history, transform)
+    outlook = look_ahead(core, values, side, calendar)
+    baselines = baseline_forecasts(values, calendar, core.plan.harmonics, core.shape.horizon)
+    scaled = raw_quantiles(outlook, forecaster.gate, baselines) + forecaster.shifts
+    middle = scaled[..., [MEDIAN]]
+    some = values[:: max(1, len(values) // _JUDGES)]
+    factors = spread_factors(forecaster.judged_spread, spread(_anomalies(some, calendar, core.plan)))
+    scaled = np.sort(middle + (scaled - middle) * factors, axis=-1)
+    quantiles = outlook.normal[..., None] + scaled * outlook.deviation[..., None]
+    # a station that never had a value has no forecast either
+    quantiles[~np.isfinite(history).any(axis=1)] = np.nan
+    parts = {name: backward(found, transform) for name, found in baselines.items()}
+    for name, anomaly in (("ridge", outlook.ridge), ("ridge and LSTM", outlook.network[..., MEDIAN])):
+        parts[name] = backward(outlook.normal + anomaly * outlook.deviation, transform)
+    own = backward(quantiles, transform)
+    return Prediction(own, _mean(own), backward(outlook.normal, transform), parts)
+
+
+def raw_quantiles(outlook: Outlook, gate: Gate, baselines: dict[str, Array]) -> Array:
+    """
+    Return the quantiles before their conformal shift, in standard deviations about the normal: (station, lead, quantile).
+
+    Open lead times get the model's, the others the best baseline's point at every quantile: its width is all in the shift.
+    """
+    ridge = np.repeat(outlook.ridge[..., None], len(QUANTILES), axis=2)
+    model = outlook.network if gate.source == "ridge and LSTM" else ridge
+    point = np.stack([baselines[name][:, lead] for lead, name in enumerate(gate.baseline)], axis=1)
+    anomaly = np.nan_to_num((point - outlook.normal) / outlook.deviation)  # no value to persist from: the normal
+    return np.where(gate.open[None, :, None], model, anomaly[..., None])
+
+
+def _baselines_at(
+    history: Array, calendar: Calendar, harmonics: dict[str, int], horizon: int, judged: npt.NDArray[np.int64]
+) -> dict[str, Array]:
+    found = [baseline_forecasts(history[:, :at], calendar, harmonics, horizon) for at in judged]
+    return {name: np.stack([one[name] for one in found]) for name in BASELINES}
+
+
+def _anomalies(history: Array, calendar: Calendar, plan: NormalsPlan) -> Array:
+    """Return the anomalies of each step about the level that was known before it: (station, time)."""
+    normals = fit_normals(history, calendar, plan)
+    known = anomalies(history, normals, calendar, 0, np.arange(len(history)))
+    return known.values - known.level[:, :-1]
+
+
+def _scaled_errors(found: Array, wanted: Array, scale: Array) -> Array:
+    """Mean over stations of the absolute error over the station's scale: (origin, lead)."""
+    error = np.abs(found - wanted) / scale[None, :, None]
+    seen = np.isfinite(error)
+    count = seen.sum(axis=1)
+    return np.where(count > 0, np.where(seen, error, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
+def _choose_trend(errors: dict[str, Array]) -> str:
+    return min(
+        TRENDS,
+        key=lambda trend: float(np.nanmean(errors[CLIMATOLOGY[trend]])) * (1 if trend == USUAL_TREND else _MARGIN),
+    )
+
+
+def _better_model(outlooks: list[Outlook], transform: str, wanted: Array, scale: Array) -> tuple[Array, str]:
+    """Choose between the ridge alone and ridge with LSTM, by their errors at the validation origins."""
+    found = {}
+    for source in ("ridge and LSTM", "ridge"):
+        medians = [
+            backward(
+                one.normal + (one.network[..., MEDIAN] if source != "ridge" else one.ridge) * one.deviation, transform
+            )
+            for one in outlooks
+        ]
+        found[source] = _scaled_errors(np.stack(medians), wanted, scale)
+    source = min(found, key=lambda name: float(np.nanmean(found[name])))
+    return found[source], source
+
+
+def _judges(stations: int, seed: int) -> npt.NDArray[np.int64]:
+    if stations <= _JUDGES:
+        return np.arange(stations)
+    return np.sort(np.random.default_rng(seed).choice(stations, _JUDGES, replace=False))
+
+
+def _mean(quantiles: Array) -> Array:
+    """Mean of the distribution with these quantiles, straight between them and flat beyond the outermost."""
+    levels = np.array([0.0, *QUANTILES, 1.0])
+    padded = np.concatenate([quantiles[..., :1], quantiles, quantiles[..., -1:]], axis=-1)
+    return np.asarray(((padded[..., 1:] + padded[..., :-1]) / 2 * np.diff(levels)).sum(axis=-1))

@@ -1,0 +1,52 @@
+"""Rolling origins: the steps from which forecasts are made and scored, chosen before any value is looked at."""
+
+from __future__ import annotations
+
+from math import gcd
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import SeriesError
+
+
+def rolling_origins(first: int, last: int, most: int, season: int) -> npt.NDArray[np.int64]:
+    """
+    Return origins from ``first`` to ``last`` (both included), evenly spaced, so that the last ones are taken.
+
+    The step has no factor in common with the season: otherwise every origin would fall in the same months.
+    """
+    if last < first:
+        return np.zeros(0, dtype=np.int64)
+    step = max(1, -(-(last - first + 1) // most))
+    while gcd(step, season) > 1:
+        step += 1
+    return np.arange(last, first - 1, -step, dtype=np.int64)[::-1]
+
+
+def step_of(origins: npt.NDArray[np.int64]) -> int:
+    """Return the step between origins, 1 if there is only one."""
+    return int(origins[1] - origins[0]) if len(origins) > 1 else 1
+
+
+def validation_origins(length: int, horizon: int, season: int, most: int) -> npt.NDArray[np.int64]:
+    """
+    Return the origins in the last third of the columns, whose targets all lie within them.
+
+    Raises
+    ------
+    SeriesError
+        If so short a record leaves too few of them to say anything.
+    """
+    first = max(length - max(length // 3, 2 * horizon), length // 3, 8)
+    found = rolling_origins(first, length - horizon, most, season)
+    if len(found) < 3:
+        raise SeriesError(
+            f"The horizon of {horizon} steps is too long for {length} steps of record: at least {_needed(horizon)} are needed to "
+            "judge such forecasts. Choose a shorter horizon, or give longer series."
+        )
+    return found
+
+
+def _needed(horizon: int) -> int:
+    return max(12, 3 * horizon + 6)
