@@ -45,10 +45,10 @@ def anomaly(before, calendar, task, seed):
     from geodl_qgis_plugin.engine.forecasting.forecaster import fit_forecaster, predict
     from geodl_qgis_plugin.engine.forecasting.input_length import default_input_length
     from geodl_qgis_plugin.engine.forecasting.transforms import choose_transform
-    from geodl_qgis_plugin.engine.forecasting.windows import Shape, regions_of
+    from geodl_qgis_plugin.engine.forecasting.windows import Shape
 
     places = task.static[["lon", "lat"]].to_numpy(float)
-    side = Side(regions_of(places, len(before)))
+    side = Side.of_training(len(before), places)
     shape = Shape(default_input_length(calendar.frequency, task.h), task.h)
     transform = choose_transform(before, "auto", task.target == "rain_mm")
     fitted = fit_forecaster(before, side, calendar, shape, transform, seed=seed)
@@ -73,7 +73,9 @@ def neuralforecast_lstm(task):
     model = LSTM(h=task.h, accelerator="cpu", enable_progress_bar=False, logger=False, random_seed=0)
     library = NeuralForecast(models=[model], freq=task.freq)
     library.fit(frame[frame.ds < task.ds[task.i0]])
-    found = [library.predict(frame[frame.ds < task.ds[cut]])["LSTM"].to_numpy().reshape(-1, task.h) for cut in task.cuts]
+    found = [
+        library.predict(frame[frame.ds < task.ds[cut]])["LSTM"].to_numpy().reshape(-1, task.h) for cut in task.cuts
+    ]
     return np.stack(found, 1), time.perf_counter() - started
 
 

@@ -1,0 +1,132 @@
+"""
+Rolling-origin evaluation: the forecaster is fitted before the first origin and asked at each; so is every baseline.
+
+At each origin the model sees the columns before it, and its normals are fitted on these; ridge, network, gate and intervals stay
+as they were before the first origin, as a user's would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import Cancelled, SeriesError
+from ..messages import Progress
+from .baselines import naive_scale
+from .core import Side
+from .metrics import Scores, score_points, skill_interval
+from .origins import rolling_origins, step_of
+from .seasons import Array, Calendar
+
+MODEL = "GeoDL"
+# (history, side, calendar) → quantiles (station, lead, quantile), normal (station, lead), points by method
+Method = Callable[[Array, Side, Calendar], tuple[Array, Array, dict[str, Array]]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """
+    What a model and its baselines said at rolling origins, and what came.
+
+    Attributes
+    ----------
+    origins : (origin,)
+        Columns before each origin.
+    observed : (origin, station, lead)
+    quantiles : (origin, station, lead, quantile)
+    points : dict
+        By method, the model (`MODEL`) included: (origin, station, lead).
+    normal : (origin, station, lead)
+    scale : (station,)
+    """
+
+    origins: npt.NDArray[np.int64]
+    observed: Array
+    quantiles: Array
+    points: dict[str, Array]
+    normal: Array
+    scale: Array
+
+    def scores(self) -> dict[str, Scores]:
+        """Return the scores of every method, the model first and the others from best to worst."""
+        found = {name: score_points(points, self.observed, self.scale) for name, points in self.points.items()}
+        order = sorted(
+            found, key=lambda name: (name != MODEL, found[name].mase if np.isfinite(found[name].mase) else np.inf)
+        )
+        return {name: found[name] for name in order}
+
+    def skill(self, reference: str) -> tuple[float, float, float]:
+        """Return the model's skill against a method, with its 95 % interval from a block bootstrap."""
+        errors = (np.abs(self.points[name] - self.observed) for name in (MODEL, reference))
+        leads = self.observed.shape[2]
+        return skill_interval(*errors, self.scale, -(-leads // step_of(self.origins)))
+
+
+def evaluation_origins(
+    length: int, horizon: int, season: int, most: int, wanted: int | None = None
+) -> npt.NDArray[np.int64]:
+    """
+    Return the origins that are scored: in the last quarter of the record, with their targets inside it.
+
+    Parameters
+    ----------
+    wanted : int, optional
+        How many; by default as many as the step that suits the season gives, up to ``most``.
+
+    Raises
+    ------
+    SeriesError
+        If the record is too short for a single one.
+    """
+    first = max(length - max(length // 4, 2 * horizon), length // 2)
+    found = rolling_origins(first, length - horizon, wanted or most, season)
+    if not len(found):
+        raise SeriesError(
+            f"The horizon of {horizon} steps is too long for series of {length} steps: nothing would be left to judge it by. "
+            f"Choose a horizon of {max(1, length // 5)} or less, or give longer series."
+        )
+    return found
+
+
+def evaluate(
+    method: Method,
+    values: Array,
+    side: Side,
+    calendar: Calendar,
+    origins: npt.NDArray[np.int64],
+    horizon: int,
+    progress: Progress,
+) -> Evaluation:
+    """
+    Ask a fitted method at every origin.
+
+    Parameters
+    ----------
+    values : (station, time)
+        In the variable's own units.
+    """
+    quantiles, normals, points, observed = [], [], [], []
+    for index, origin in enumerate(origins):
+        q, normal, parts = method(values[:, :origin], side.before(int(origin)), calendar)
+        quantiles.append(q)
+        normals.append(normal)
+        points.append({MODEL: q[..., q.shape[-1] // 2], **parts})
+        after = np.full((len(values), horizon), np.nan)
+        known = values[:, origin : origin + horizon]
+        after[:, : known.shape[1]] = known
+        observed.append(after)
+        progress.update((index + 1) / len(origins), f"Origin {index + 1} of {len(origins)}")
+        if progress.cancelled():
+            raise Cancelled("The evaluation was stopped; nothing was kept.")
+    names = points[0]
+    return Evaluation(
+        origins,
+        np.stack(observed),
+        np.stack(quantiles),
+        {name: np.stack([one[name] for one in points]) for name in names},
+        np.stack(normals),
+        naive_scale(values[:, : origins[0]], calendar.frequency.season),
+    )
