@@ -55,7 +55,6 @@ class Assembly:
     def run(self) -> dict[str, Any]:
         """Fill the folder and return what `tileset.json` says."""
         shape = (self.area.height, self.area.width)
-        check_room(self.folder, shape[0] * shape[1] // 8)
         codes = cutting.new_array(self.folder / LABELS_NAME, shape, np.uint16)
         parts = cutting.new_array(self.folder / SPLIT_NAME, shape, np.uint8)
         valid = cutting.new_array(self.scratch / "valid.npy", shape, np.uint8)

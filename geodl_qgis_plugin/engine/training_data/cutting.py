@@ -6,6 +6,7 @@ Arrays lie on disk from the start (memory-mapped, sparse where nothing is writte
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,12 +28,35 @@ from .vector_layers import Areas
 CHUNK_PX = 2048  # side of the windows in which labels and parts are drawn
 CHUNK_VALUES = 12_000_000  # values of all bands in a chunk of predictors
 _READERS = 2
+# Larger maps of labels and parts stay sparse: few labels in a huge raster need little of them.
+_RESERVED_BYTES = 4 * 2**30
+_ZEROS, _HEADER_BYTES = 16 * 2**20, 4096
 
 
 def new_array(path: Path, shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
-    """Make a .npy file of zeros that is mapped into memory; zeros never written take no room where files can be sparse."""
+    """
+    Make a .npy file of zeros that is mapped into memory, with room on the disk for all of it.
+
+    Writing into a mapped file for which the disk has no room would end the process without a word.
+    """
     array: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)  # type: ignore[no-untyped-call]
+    if array.nbytes <= _RESERVED_BYTES or kind == np.float32:
+        _reserve(path)
     return array
+
+
+def _reserve(path: Path) -> None:
+    """Make the disk hold all of a sparse file."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+            return
+        header = file.read(_HEADER_BYTES)
+        file.seek(0)
+        for start in range(0, size, _ZEROS):
+            zeros = b"\0" * min(_ZEROS, size - start)
+            file.write(zeros if start else header + zeros[len(header) :])
 
 
 def stop_if_cancelled(progress: Progress) -> None:

@@ -29,38 +29,12 @@ def write_footprints(
     path: Path, tiles: NDArray[np.void], grid: Grid, size: int, classes: Mapping[int, LandClass]
 ) -> None:
     """Write one polygon a tile, with part, class and shares in percent, and the style that colours them by part."""
-    with _fixed_date():
-        dataset = ogr.GetDriverByName("GPKG").CreateDataSource(str(path))
-        layer = dataset.CreateLayer("tiles", grid.spatial_reference, ogr.wkbPolygon)
-        for name, kind in (
-            ("tile", ogr.OFTInteger),
-            ("split", ogr.OFTString),
-            ("class", ogr.OFTString),
-            ("code", ogr.OFTInteger),
-            ("labelled_percent", ogr.OFTReal),
-            ("valid_percent", ogr.OFTReal),
-            ("hidden_percent", ogr.OFTReal),
-            ("fold", ogr.OFTInteger),
-        ):
-            layer.CreateField(ogr.FieldDefn(name, kind))
-        names = {number: name for name, number in PARTS.items()}
-        layer.StartTransaction()
-        for i, tile in enumerate(tiles):
-            feature = ogr.Feature(layer.GetLayerDefn())
-            feature.SetGeometry(_square(grid, int(tile["row"]), int(tile["column"]), size))
-            feature["tile"] = i
-            feature["split"] = names[int(tile["split"])]
-            if tile["code"]:
-                feature["class"] = classes[int(tile["code"])].name
-                feature["code"] = int(tile["code"])
-            for name in ("labelled", "valid", "hidden"):
-                feature[f"{name}_percent"] = round(100 * float(tile[name]), 3)
-            if tile["fold"] >= 0:
-                feature["fold"] = int(tile["fold"])
-            layer.CreateFeature(feature)
-        layer.CommitTransaction()
-        _save_style(dataset)
-        del layer, dataset
+    try:
+        _write(path, tiles, grid, size, classes)
+    except RuntimeError as error:
+        raise OutputError(
+            f"{path} could not be written ({error}). Free some space or choose another folder."
+        ) from error
 
 
 def copy_footprints(source: Path, target: Path) -> None:
@@ -99,6 +73,41 @@ def style() -> str:
         f"{''.join(categories)}</categories><symbols>{''.join(symbols)}</symbols></renderer-v2>"
         "<blendMode>0</blendMode><featureBlendMode>0</featureBlendMode><layerGeometryType>2</layerGeometryType></qgis>\n"
     )
+
+
+def _write(path: Path, tiles: NDArray[np.void], grid: Grid, size: int, classes: Mapping[int, LandClass]) -> None:
+    with _fixed_date():
+        dataset = ogr.GetDriverByName("GPKG").CreateDataSource(str(path))
+        layer = dataset.CreateLayer("tiles", grid.spatial_reference, ogr.wkbPolygon)
+        for name, kind in (
+            ("tile", ogr.OFTInteger),
+            ("split", ogr.OFTString),
+            ("class", ogr.OFTString),
+            ("code", ogr.OFTInteger),
+            ("labelled_percent", ogr.OFTReal),
+            ("valid_percent", ogr.OFTReal),
+            ("hidden_percent", ogr.OFTReal),
+            ("fold", ogr.OFTInteger),
+        ):
+            layer.CreateField(ogr.FieldDefn(name, kind))
+        names = {number: name for name, number in PARTS.items()}
+        layer.StartTransaction()
+        for i, tile in enumerate(tiles):
+            feature = ogr.Feature(layer.GetLayerDefn())
+            feature.SetGeometry(_square(grid, int(tile["row"]), int(tile["column"]), size))
+            feature["tile"] = i
+            feature["split"] = names[int(tile["split"])]
+            if tile["code"]:
+                feature["class"] = classes[int(tile["code"])].name
+                feature["code"] = int(tile["code"])
+            for name in ("labelled", "valid", "hidden"):
+                feature[f"{name}_percent"] = round(100 * float(tile[name]), 3)
+            if tile["fold"] >= 0:
+                feature["fold"] = int(tile["fold"])
+            layer.CreateFeature(feature)
+        layer.CommitTransaction()
+        _save_style(dataset)
+        del layer, dataset
 
 
 def _square(grid: Grid, row: int, column: int, size: int) -> ogr.Geometry:
