@@ -36,7 +36,9 @@ class Setup(GeoDLAlgorithm):
         """Return further help."""
         return self.tr(
             "<p>Packages go into a folder of your QGIS profile, never into QGIS itself. numpy and scipy stay as they are. The "
-            "report can be pasted into a bug report.</p>"
+            "report can be pasted into a bug report.</p><p>On Linux, pip's index has PyTorch with CUDA only (over 5 GB). Where "
+            "the distribution offers PyTorch (python3-torch on Debian 13), installing that first saves it; so does a folder of "
+            "wheels with PyTorch's build for CPUs.</p>"
         )
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:

@@ -15,7 +15,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -34,9 +33,12 @@ REQUIREMENTS = {
     "scipy": "scipy>=1.8",
     "matplotlib": "matplotlib>=3.5",
     "jinja2": "jinja2>=3.0",
+    "harmonica": "harmonica>=0.7,<0.8",  # magnetic predictors, and with verde, which it brings, gridding
+    "ppigrf": "ppigrf>=2",
 }
 KEPT = ("numpy", "scipy")
-_NEEDED_BYTES = 2 * 2**30
+# For Linux, pip's index has PyTorch with CUDA only: 5.4 GB, and as much again while it is unpacked.
+_NEEDED_BYTES = (10 if sys.platform == "linux" else 2) * 2**30
 _ASK = """
 import importlib, json, sys
 answer = {}
@@ -129,46 +131,56 @@ def _install(settings: Settings, progress: Progress) -> None:
         raise SettingsError(f"WHEELS is {settings.wheels}, which is no folder. Give the folder that holds the wheels.")
     target = Path(settings.packages)
     check_output(target)
-    check_room(target.parent, _NEEDED_BYTES)
+    check_room(target.parent, 2 * 2**30 if settings.wheels else _NEEDED_BYTES)
     for left_over in target.parent.glob(f".{target.name}.*.new"):
         shutil.rmtree(left_over, ignore_errors=True)
-    fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.new")
+    work = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.new")
+    work.mkdir()
     try:
-        _fill(fresh, settings, progress)
-        _swap(fresh, target)
+        _swap(_fill(work, settings.wheels, progress), target)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
-def _fill(fresh: Path, settings: Settings, progress: Progress) -> None:
+def _fill(work: Path, wheels: str | None, progress: Progress) -> Path:
+    """Install what QGIS's Python lacks into a folder inside ``work``, which also takes pip's downloads; return that folder."""
+    fresh, constraints, plan = work / "packages", work / "constraints.txt", work / "plan.json"
     of_qgis = _versions(None)
     wanted = [requirement for name, requirement in REQUIREMENTS.items() if of_qgis[name][0] is None]
     progress.update(0.01, f"Looking for {', '.join(wanted)}")
-    with tempfile.TemporaryDirectory(prefix="geodl-setup-") as folder:
-        constraints, plan = Path(folder, "constraints.txt"), Path(folder, "plan.json")
-        kept = [f"{name}=={of_qgis[name][0]}" for name in KEPT if of_qgis[name][0]]
-        constraints.write_text("\n".join(kept), encoding="utf-8")
-        command = [sys.executable, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-        command += ["--progress-bar", "off", "--only-binary", ":all:", "--constraint", str(constraints)]
-        if settings.wheels:
-            command += ["--no-index", "--find-links", settings.wheels]
-        # With --target alone, pip would not see what QGIS's Python has and would bring a second numpy. So pip first plans for
-        # QGIS's Python as it is, then puts into the folder what the plan names and nothing else.
-        _pip([*command, "--dry-run", "--report", str(plan), *wanted], progress)
-        parts = [part["metadata"] for part in json.loads(plan.read_text(encoding="utf-8"))["install"]]
-        exact = [f"{part['name']}=={part['version']}" for part in parts]
-        progress.update(0.4, f"Installing {', '.join(exact)}")
-        _pip([*command, "--no-deps", "--target", str(fresh), *exact], progress)
+    kept = [f"{name}=={of_qgis[name][0]}" for name in KEPT if of_qgis[name][0]]
+    constraints.write_text("\n".join(kept), encoding="utf-8")
+    command = [sys.executable, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    command += ["--progress-bar", "off", "--only-binary", ":all:", "--constraint", str(constraints)]
+    command += ["--cache-dir", str(work / "cache")]
+    if wheels:
+        command += ["--no-index", "--find-links", wheels]
+    # With --target alone, pip would not see what QGIS's Python has and would bring a second numpy. So pip first plans for
+    # QGIS's Python as it is, then puts into the folder what the plan names and nothing else.
+    _pip([*command, "--dry-run", "--report", str(plan), *wanted], work, progress)
+    parts = [part["metadata"] for part in json.loads(plan.read_text(encoding="utf-8"))["install"]]
+    exact = [f"{part['name']}=={part['version']}" for part in parts]
+    progress.update(0.5, f"Installing {', '.join(exact)}")
+    _pip([*command, "--no-deps", "--target", str(fresh), *exact], work, progress)
     versions = _versions(str(fresh))
     if broken := _lacking(versions):
         raise EnvironmentProblem(
             f"{broken[0]} was installed but cannot be loaded ({versions[broken[0]][1]}). Nothing was changed."
         )
+    return fresh
 
 
-def _pip(command: list[str], progress: Progress) -> None:
-    """Run pip, passing on its lines; end it when the user cancels."""
-    pip = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+def _pip(command: list[str], work: Path, progress: Progress) -> None:
+    """Run pip, passing on its lines; end it when the user cancels. It unpacks in ``work``: /tmp is often too small."""
+    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work))
+    pip = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=os.environ | places,
+    )
     over = threading.Event()
 
     def end_on_cancel() -> None:

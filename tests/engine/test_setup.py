@@ -122,7 +122,7 @@ def test_nothing_is_installed_twice(install, wheels):
     assert (install.packages / "mark").exists()
 
 
-def test_cancel_ends_pip(install, monkeypatch):
+def test_cancel_ends_pip(tmp_path):
     """Cancelling ends pip at once and changes nothing."""
 
     class Progress(SilentProgress):
@@ -137,7 +137,9 @@ def test_cancel_ends_pip(install, monkeypatch):
     threading.Timer(0.5, progress.stop.set).start()
     before = time.monotonic()
     with pytest.raises(Cancelled, match="Nothing was changed"):
-        setup._pip([sys.executable, "-c", "import time; print('Collecting', flush=True); time.sleep(60)"], progress)
+        setup._pip(
+            [sys.executable, "-c", "import time; print('Collecting', flush=True); time.sleep(60)"], tmp_path, progress
+        )
     assert time.monotonic() - before < 10
     assert progress.messages == ["Collecting"]
 
