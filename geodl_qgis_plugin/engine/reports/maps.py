@@ -95,6 +95,40 @@ def class_map(
     return figure
 
 
+@styled
+def footprint_map(rings: Sequence[npt.NDArray[np.float64]]) -> Figure:
+    """
+    Draw outlines in longitude and latitude, with a margin as wide as they are.
+
+    Parameters
+    ----------
+    rings : sequence of arrays, (vertex, 2)
+        Longitude and latitude in degrees.
+    """
+    points = np.concatenate(rings)
+    (west, south), (east, north) = points.min(axis=0), points.max(axis=0)
+    stretch = max(float(np.cos(np.radians((south + north) / 2))), 0.05)  # of a degree of longitude on the ground
+    reach = max((east - west) * stretch, north - south, 1e-4)
+    figure = Figure(figsize=(WIDTH_IN * 0.5, WIDTH_IN * 0.5))
+    axes = figure.add_subplot()
+    for ring in rings:
+        axes.fill(ring[:, 0], ring[:, 1], facecolor="#0072b2", alpha=0.25, edgecolor="none")
+        axes.plot(ring[:, 0], ring[:, 1], color="#0072b2", linewidth=1.6)
+    middle = ((west + east) / 2, (south + north) / 2)
+    axes.set(
+        xlim=(middle[0] - reach / stretch, middle[0] + reach / stretch),
+        ylim=(middle[1] - reach, middle[1] + reach),
+        xlabel="Longitude (°)",
+        ylabel="Latitude (°)",
+    )
+    axes.set_aspect(1 / stretch)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.ticklabel_format(useOffset=False)
+    axes.grid()
+    return figure
+
+
 def _percent(share: float) -> str:
     return "<1 %" if share < 0.005 else f"{share * 100:.0f} %"
 

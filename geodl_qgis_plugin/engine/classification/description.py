@@ -1,0 +1,259 @@
+"""
+Tell what a model file holds, the job ``describemodel``: for classifiers and forecasters, written now or by a later version.
+
+What is known by name (architecture, bands and their scaling, classes, scores, sources) gets a table or a chart; whatever else
+stands in the model's description is listed as it is, so that nothing of it stays hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..classes import LandClass
+from ..errors import ModelFileError
+from ..files import check_output
+from ..messages import Progress
+from ..model_file import ModelFile, read_model
+from ..reports import charts, maps
+from ..reports.page import Page, Swatch
+from .assessment_report import score_table
+from .metrics import Accuracy
+
+_LONGEST_LIST = 24  # a longer list of numbers is told by its length
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the job ``describemodel``."""
+
+    model: str
+    report: str | None = None
+
+
+def run(settings: Settings, progress: Progress) -> dict[str, Any]:
+    """
+    Read and check the model, and write the report.
+
+    Raises
+    ------
+    SourceError, ModelFileError, OutputError
+        If the model is missing, damaged or no model; if the report cannot be written.
+    """
+    if settings.report:
+        check_output(settings.report)
+    model = read_model(settings.model)
+    try:
+        page = describe(model)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ModelFileError(
+            f"The description in {model.path.name} cannot be read ({type(error).__name__}: {error}). It may be of a later "
+            "version: update the plugin."
+        ) from error
+    if settings.report:
+        page.save(settings.report)
+    weights = sum(array.size for array in model.weights.values())
+    progress.message(f"{model.path.name}: {model.kind} with {weights:,} weights, SHA-256 {model.sha256}")
+    return {"report": settings.report, "kind": model.kind, "weights": weights, "sha256": model.sha256}
+
+
+def describe(model: ModelFile) -> Page:
+    """Return the report on a model."""
+    part = model.part(model.kind)
+    weights = sum(array.size for array in model.weights.values())
+    bands, classes = _bands(part), [LandClass.from_dict(one) for one in part.get("classes", [])]
+    accuracies = dict(_accuracies(part))
+    page = Page(f"{model.kind.capitalize()} {model.path.name}", str(model.item.get("id", "")))
+    page.lead(_lead(model, part, bands, classes, weights))
+    page.figures(
+        [
+            ("Weights", weights, f"in {len(model.weights)} arrays"),
+            ("Size", f"{model.path.stat().st_size / 1e6:.1f} MB", "of the file"),
+            *([("Bands", len(bands), "that it needs")] if bands else []),
+            *([("Classes", len(classes), "that it maps")] if classes else []),
+            *_scores(accuracies),
+        ]
+    )
+    if "architecture" in part:
+        page.section("Architecture")
+        _listing(page, part["architecture"], "What the network is built from.")
+    if bands:
+        page.section("Bands")
+        _band_table(page, bands, part.get("scaling"))
+    if classes:
+        page.section("Classes")
+        rows = [[Swatch(one.colour, one.name), one.code, one.colour] for one in classes]
+        page.table(["Class", "Code", "Colour"], rows, "Classes as the model writes them.", align="lrl")
+    _area(page, model.item)
+    for path, accuracy in accuracies.items():
+        page.section(f"Accuracy: {_words(path)}")
+        if accuracy.pixels:
+            page.svg(charts.confusion_matrix(accuracy), f"Confusion matrix, {_words(path)}.")
+        score_table(page, accuracy)
+    rest = {key: value for key, value in part.items() if key not in ("architecture", "bands", "scaling", "classes")}
+    _sections(page, _without_accuracies(rest))
+    others = {k: v for k, v in model.item["properties"].items() if not k.startswith("geodl:")}
+    if others:
+        page.section("Properties")
+        _listing(page, others, "Properties of the STAC item.")
+    page.section("File")
+    _members(page, model)
+    return page
+
+
+def _lead(
+    model: ModelFile,
+    part: Mapping[str, Any],
+    bands: Sequence[Mapping[str, Any]],
+    classes: Sequence[LandClass],
+    weights: int,
+) -> str:
+    name = (
+        part.get("architecture", {}).get("name", model.kind)
+        if isinstance(part.get("architecture"), dict)
+        else model.kind
+    )
+    text = f"A {model.kind} ({name}) with {weights:,} weights"
+    if classes:
+        text += f" that maps {_count(len(classes), 'class', 'classes')}"
+    if bands:
+        text += f" from {_count(len(bands), 'band', 'bands')} ({', '.join(str(band['name']) for band in bands[:8])}"
+        text += ", …)" if len(bands) > 8 else ")"
+    return text + "."
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
+
+
+def _bands(part: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [band if isinstance(band, Mapping) else {"name": band} for band in part.get("bands", [])]
+
+
+def _band_table(page: Page, bands: Sequence[Mapping[str, Any]], scaling: Any) -> None:
+    header = ["Band", "Unit", "Kind"]
+    rows: list[list[Any]] = [[band["name"], band.get("unit") or "", band.get("kind", "")] for band in bands]
+    caption = "The bands that a raster must have, in this order."
+    columns = {"low": "1st percentile", "high": "99th percentile", "offset": "Offset", "scale": "Scale"}
+    if isinstance(scaling, Mapping):
+        for key, title in columns.items():
+            values = scaling.get(key)
+            if isinstance(values, list) and len(values) == len(bands):
+                header.append(title)
+                for row, value in zip(rows, values):
+                    row.append(f"{value:.5g}")
+        caption += " The network sees (value − offset) / scale; all figures are of the training pixels."
+    page.table(header, rows, caption, align="lll" + "r" * (len(header) - 3))
+
+
+def _area(page: Page, item: Mapping[str, Any]) -> None:
+    """Draw the training area's outline in longitude and latitude."""
+    geometry = item.get("geometry") or {}
+    coordinates = geometry.get("coordinates", [])
+    polygons: list[Any] = {"Polygon": [coordinates], "MultiPolygon": coordinates}.get(geometry.get("type", ""), [])
+    rings = [np.asarray(polygon[0], np.float64)[:, :2] for polygon in polygons]
+    if rings:
+        page.section("Training area")
+        page.svg(
+            maps.footprint_map(rings), "Where the training data lie. Elsewhere the model may meet what it never saw."
+        )
+
+
+def _accuracies(values: Any, path: str = "") -> Iterator[tuple[str, Accuracy]]:
+    """Find what `Accuracy.as_dict` wrote, wherever it stands."""
+    if _is_accuracy(values):
+        yield path, Accuracy.from_dict(values)
+    elif isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from _accuracies(value, f"{path} {key}".strip())
+
+
+def _is_accuracy(values: Any) -> bool:
+    return isinstance(values, Mapping) and {"confusion", "classes", "kappa"} <= set(values)
+
+
+def _without_accuracies(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _without_accuracies(value) for key, value in values.items() if not _is_accuracy(value)}
+    return values
+
+
+def _scores(accuracies: Mapping[str, Accuracy]) -> list[tuple[str, Any, str]]:
+    """Return key figures of the scores in the test part; else of the first ones found."""
+    path = next((path for path in accuracies if "test" in path.casefold()), next(iter(accuracies), None))
+    if path is None:
+        return []
+    accuracy, note = accuracies[path], _words(path)
+    return [
+        ("Accuracy", accuracy.accuracy, note),
+        ("Kappa", accuracy.kappa, note),
+        ("Macro-F1", accuracy.macro_f1, note),
+    ]
+
+
+def _sections(page: Page, values: Mapping[str, Any]) -> None:
+    """Give each group of values a section, and single values one in common."""
+    single = {key: value for key, value in values.items() if not isinstance(value, (Mapping, list)) or not value}
+    for key, value in values.items():
+        if key in single:
+            continue
+        page.section(_words(key).capitalize())
+        if isinstance(value, list) and all(isinstance(row, Mapping) for row in value):
+            header = list(dict.fromkeys(str(name) for row in value for name in row))
+            rows = [[_shown(row.get(name)) for name in header] for row in value]
+            page.table([_words(name).capitalize() for name in header], rows, _words(key).capitalize() + ".")
+        else:
+            _listing(page, value, _words(key).capitalize() + ".")
+    single = {key: value for key, value in single.items() if value not in ({}, [])}
+    if single:
+        page.section("Further")
+        _listing(page, single, "What else the model's description says.")
+
+
+def _listing(page: Page, values: Any, caption: str) -> None:
+    rows = [[_words(path), _shown(value)] for path, value in _leaves(values)]
+    if rows:
+        page.table(["Name", "Value"], rows, caption, align="ll")
+
+
+def _leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(values, Mapping) and values:
+        for key, value in values.items():
+            yield from _leaves(value, f"{path} {key}".strip())
+    else:
+        yield path or "value", values
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        if len(value) > _LONGEST_LIST:
+            return f"{len(value):,} values"
+        return ", ".join(_shown(one) for one in value) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_words(str(key))} {_shown(one)}" for key, one in value.items()) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").strip()
+
+
+def _members(page: Page, model: ModelFile) -> None:
+    rows = [
+        [str(asset.get("href", "")).removeprefix("./"), asset.get("file:size"), str(asset.get("file:checksum", ""))[4:]]
+        for asset in model.item["assets"].values()
+    ]
+    rows.append([model.path.name, model.path.stat().st_size, model.sha256])
+    page.table(
+        ["File", "Bytes", "SHA-256"], rows, "The members of the model file, and the file itself; all were checked."
+    )
+    arrays = [
+        [name, " × ".join(map(str, array.shape)) or "1", str(array.dtype), array.size]
+        for name, array in model.weights.items()
+    ]
+    page.table(["Array", "Shape", "Type", "Weights"], arrays, "The arrays of weights.", align="lllr")
