@@ -19,15 +19,28 @@ from ..rasters.sources import describe_file
 from ..rasters.stack import Stack
 from ..settings import as_dict
 from . import cutting
+from .extraction_report import write_report
 from .extraction_settings import Settings
 from .footprints import write_footprints
 from .labels import Labels
 from .plan import Plan, SplitRule, make_plan, ranges_of
 from .scaling import TrainingValues
 from .splits import PARTS, TRAINING
-from .tile_set import FOOTPRINTS_NAME, FORMAT_VERSION, JSON_NAME, LABELS_NAME, PREDICTORS_NAME, SPLIT_NAME, TILES_NAME
+from .tile_set import (
+    FOOTPRINTS_NAME,
+    FORMAT_VERSION,
+    JSON_NAME,
+    LABELS_NAME,
+    PREDICTORS_NAME,
+    REPORT_NAME,
+    SPLIT_NAME,
+    TILES_NAME,
+    TileSet,
+)
 from .tiles import AreaMaps, TileRule, candidates, tile_table
 from .vector_layers import Areas
+
+_PICTURE_PX = 900  # of the split in the report
 
 
 class Assembly:
@@ -49,6 +62,7 @@ class Assembly:
         self.size = settings.tile_size
         self.stride = settings.stride or max(1, settings.tile_size // 2)
         self.notes: list[str] = []
+        self.warnings: list[str] = []
         self.scratch = folder / "scratch"
         self.scratch.mkdir()
 
@@ -85,6 +99,8 @@ class Assembly:
         pixels = self._count_parts(codes, parts)
         self._check_parts(pixels, plan)
         tiles = self._tiles(AreaMaps(codes, parts, valid), pixels["training"], plan)
+        step = -(-max(shape) // _PICTURE_PX)
+        picture = np.array(parts[::step, ::step])
         if predictors is None:
             predictors, codes, parts = self._stack_tiles(tiles, codes, parts)
         scaling, statistics = self._scaling(predictors, parts)
@@ -105,6 +121,7 @@ class Assembly:
             "band_statistics": [{"name": band.name, **row} for band, row in zip(self.stack.bands, statistics)],
             "split": self._split_facts(tiles, pixels, plan, ranges),
             "notes": self.notes,
+            "warnings": self.warnings,
             "sources": [_without_time(source) for source in self.stack.sources],
             "label_sources": [_without_time(_described(path)) for path in self._label_paths()],
             "settings": _kept_settings(self.settings),
@@ -113,6 +130,7 @@ class Assembly:
         for array in (predictors, codes, parts, valid):
             if isinstance(array, np.memmap):
                 array.flush()
+        write_report(self.folder / REPORT_NAME, TileSet.open(self.folder), picture)
         del predictors, codes, parts, valid  # Windows moves no folder with files that are mapped
         shutil.rmtree(self.scratch)
         self.progress.update(1.0, "")
@@ -182,7 +200,7 @@ class Assembly:
             self.size,
             ranges,
             self.tests,
-            _Noting(self.progress, self.notes),
+            _Noting(self.progress, self.warnings),
         )
         typical = float(np.median(ranges)) if ranges else 0.0
         if s.split == "blocks" and s.buffer <= 0 and (s.test > 0 or self.tests is not None):
@@ -321,20 +339,20 @@ class Assembly:
         self.progress.message(sentence)
 
     def _warn(self, sentence: str) -> None:
-        self.notes.append(sentence)
+        self.warnings.append(sentence)
         self.progress.warning(sentence)
 
 
 class _Noting(PartOfProgress):
     """Progress that also keeps warnings with the result."""
 
-    def __init__(self, whole: Progress, notes: list[str]) -> None:
+    def __init__(self, whole: Progress, warnings: list[str]) -> None:
         super().__init__(whole, 0.0, 1.0)
-        self._notes = notes
+        self._warnings = warnings
 
     def warning(self, text: str) -> None:
         """Keep and pass on."""
-        self._notes.append(text)
+        self._warnings.append(text)
         super().warning(text)
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from osgeo import osr
-
 from ..errors import GridError, LabelsError, SettingsError, SplitError
-from ..files import check_output, whole_folder
+from ..files import check_output, whole_file, whole_folder
 from ..messages import Progress
-from ..rasters.grid import Grid, Window
+from ..rasters.extent import window_of_extent
+from ..rasters.grid import Window
 from ..rasters.stack import open_stack
 from .assembly import Assembly
 from .extraction_settings import Settings
 from .footprints import copy_footprints
 from .labels import LabelOptions, Labels, open_labels
-from .tile_set import FOOTPRINTS_NAME
+from .tile_set import FOOTPRINTS_NAME, REPORT_NAME
 from .vector_layers import Areas
 
 __all__ = ["Settings", "run"]
@@ -46,7 +45,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     stack = open_stack(settings.predictors, bands=settings.bands)
     grid = stack.grid
     size = settings.tile_size
-    extent = _extent(settings.extent, grid)
+    extent = window_of_extent(settings.extent, grid)
     if size > min(extent.height, extent.width):
         raise GridError(
             f"A tile of {size} pixels is larger than the area of {extent.width} × {extent.height} pixels. "
@@ -63,8 +62,12 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         facts = Assembly(settings, stack, labels, tests, area, folder, progress).run()
     if settings.footprints:
         copy_footprints(output / FOOTPRINTS_NAME, Path(settings.footprints))
+    if settings.report:
+        with whole_file(settings.report) as part:
+            shutil.copyfile(output / REPORT_NAME, part)
     tiles = facts["split"]["tiles"]
     result = {"output": str(output), "footprints": settings.footprints or str(output / FOOTPRINTS_NAME)}
+    result["report"] = settings.report or str(output / REPORT_NAME)
     return result | {"tiles": sum(tiles.values()), **tiles}
 
 
@@ -87,36 +90,6 @@ def _check(s: Settings) -> None:
 
 def _label_options(s: Settings) -> LabelOptions:
     return LabelOptions(s.class_field, tuple(s.classes or ()), s.label_width, s.contact_belt, s.overlap)
-
-
-def _extent(text: str, grid: Grid) -> Window:
-    """Return the window of whole pixels that the extent touches; all of the grid for an empty text."""
-    if not text.strip():
-        return Window(0, 0, grid.height, grid.width)
-    numbers, _, crs = text.partition("[")
-    try:
-        west, east, south, north = (float(number) for number in numbers.split(","))
-    except ValueError as error:
-        raise SettingsError(f'EXTENT is {text!r}, but must read "west,east,south,north [EPSG:code]".') from error
-    steps = np.linspace(0, 1, 21)
-    eastings = np.concatenate([west + (east - west) * steps] * 2 + [np.full(21, west), np.full(21, east)])
-    northings = np.concatenate([np.full(21, south), np.full(21, north)] + [south + (north - south) * steps] * 2)
-    if crs.strip(" ]"):
-        reference = osr.SpatialReference()
-        reference.SetFromUserInput(crs.strip(" ]"))
-        reference.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
-        there = osr.CoordinateTransformation(reference, grid.spatial_reference)
-        points = np.array([there.TransformPoint(float(x), float(y))[:2] for x, y in zip(eastings, northings)])
-        eastings, northings = points.T
-    rows, columns = grid.pixels(eastings, northings)
-    if not (np.isfinite(rows).all() and np.isfinite(columns).all()):
-        raise GridError("EXTENT cannot be brought to the CRS of the first raster. Choose an extent on the raster.")
-    top, left = max(int(np.floor(rows.min() + 1e-6)), 0), max(int(np.floor(columns.min() + 1e-6)), 0)
-    bottom = min(int(np.ceil(rows.max() - 1e-6)), grid.height)
-    right = min(int(np.ceil(columns.max() - 1e-6)), grid.width)
-    if bottom <= top or right <= left:
-        raise GridError("EXTENT does not overlap the first raster. Choose an extent on the raster, and check its CRS.")
-    return Window(top, left, bottom - top, right - left)
 
 
 def _area(labels: Labels, extent: Window, size: int) -> Window:

@@ -21,7 +21,7 @@ from .splits import PARTS
 gdal.UseExceptions()
 ogr.UseExceptions()
 
-PART_COLOURS = {"training": "#4c78a8", "validation": "#f2a33a", "test": "#d1495b"}
+PART_COLOURS = {"training": "#0072b2", "validation": "#e69f00", "test": "#d55e00"}  # as in reports
 _DATE = "2000-01-01T00:00:00.000Z"  # the same tiles give the same file
 
 

@@ -29,7 +29,7 @@ from ..rasters.sources import checksum
 from .splits import BUFFER, PARTS, TEST
 
 FORMAT_VERSION = 1
-JSON_NAME, FOOTPRINTS_NAME = "tileset.json", "tiles.gpkg"
+JSON_NAME, FOOTPRINTS_NAME, REPORT_NAME = "tileset.json", "tiles.gpkg", "report.html"
 PREDICTORS_NAME, LABELS_NAME, SPLIT_NAME, TILES_NAME = "predictors.npy", "labels.npy", "split.npy", "tiles.npy"
 
 TILE_TYPE = np.dtype(
