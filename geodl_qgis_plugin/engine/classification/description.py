@@ -66,12 +66,12 @@ def describe(model: ModelFile) -> Page:
     weights = sum(array.size for array in model.weights.values())
     bands, classes = _bands(part), [LandClass.from_dict(one) for one in part.get("classes", [])]
     accuracies = dict(_accuracies(part))
-    page = Page(f"{model.kind.capitalize()} {model.path.name}", str(model.item.get("id", "")))
+    page = Page(f"{model.kind.capitalize()} {model.path.name}", str(model.item["properties"].get("datetime") or ""))
     page.lead(_lead(model, part, bands, classes, weights))
     page.figures(
         [
             ("Weights", weights, f"in {len(model.weights)} arrays"),
-            ("Size", f"{model.path.stat().st_size / 1e6:.1f} MB", "of the file"),
+            ("Size", _size(model.path.stat().st_size), "of the file"),
             *([("Bands", len(bands), "that it needs")] if bands else []),
             *([("Classes", len(classes), "that it maps")] if classes else []),
             *_scores(accuracies),
@@ -94,7 +94,7 @@ def describe(model: ModelFile) -> Page:
             page.svg(charts.confusion_matrix(accuracy), f"Confusion matrix, {_words(path)}.")
         score_table(page, accuracy)
     rest = {key: value for key, value in part.items() if key not in ("architecture", "bands", "scaling", "classes")}
-    _sections(page, _without_accuracies(rest))
+    _further(page, _without_accuracies(rest))
     others = {k: v for k, v in model.item["properties"].items() if not k.startswith("geodl:")}
     if others:
         page.section("Properties")
@@ -165,7 +165,7 @@ def _area(page: Page, item: Mapping[str, Any]) -> None:
 def _accuracies(values: Any, path: str = "") -> Iterator[tuple[str, Accuracy]]:
     """Find what `Accuracy.as_dict` wrote, wherever it stands."""
     if _is_accuracy(values):
-        yield path, Accuracy.from_dict(values)
+        yield path.removeprefix("metrics "), Accuracy.from_dict(values)
     elif isinstance(values, Mapping):
         for key, value in values.items():
             yield from _accuracies(value, f"{path} {key}".strip())
@@ -194,23 +194,20 @@ def _scores(accuracies: Mapping[str, Accuracy]) -> list[tuple[str, Any, str]]:
     ]
 
 
-def _sections(page: Page, values: Mapping[str, Any]) -> None:
-    """Give each group of values a section, and single values one in common."""
-    single = {key: value for key, value in values.items() if not isinstance(value, (Mapping, list)) or not value}
+def _further(page: Page, values: Mapping[str, Any]) -> None:
+    """List what has no table of its own: a table for each group of values, and one for those that stand alone."""
+    values = {key: value for key, value in values.items() if value not in ({}, [])}
+    alone = {key: value for key, value in values.items() if not isinstance(value, (Mapping, list))}
+    if values:
+        page.section("Further")
+        _listing(page, alone, "What else the model says of itself.")
     for key, value in values.items():
-        if key in single:
-            continue
-        page.section(_words(key).capitalize())
         if isinstance(value, list) and all(isinstance(row, Mapping) for row in value):
             header = list(dict.fromkeys(str(name) for row in value for name in row))
             rows = [[_shown(row.get(name)) for name in header] for row in value]
-            page.table([_words(name).capitalize() for name in header], rows, _words(key).capitalize() + ".")
-        else:
-            _listing(page, value, _words(key).capitalize() + ".")
-    single = {key: value for key, value in single.items() if value not in ({}, [])}
-    if single:
-        page.section("Further")
-        _listing(page, single, "What else the model's description says.")
+            page.table([_words(name) for name in header], rows, _titled(key))
+        elif key not in alone:
+            _listing(page, value, _titled(key))
 
 
 def _listing(page: Page, values: Any, caption: str) -> None:
@@ -241,6 +238,14 @@ def _shown(value: Any) -> str:
 
 def _words(name: str) -> str:
     return name.replace("_", " ").strip()
+
+
+def _titled(name: str) -> str:
+    return _words(name).capitalize() + "."
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
 
 
 def _members(page: Page, model: ModelFile) -> None:

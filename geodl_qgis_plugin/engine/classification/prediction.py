@@ -74,7 +74,12 @@ def padded(values: npt.NDArray[np.float32], inside: Window, outer: Window) -> np
 
 
 @torch.inference_mode()
-def probabilities_of(net: nn.Module, values: npt.NDArray[np.float32], reading: Reading) -> npt.NDArray[np.float32]:
+def probabilities_of(
+    net: nn.Module,
+    values: npt.NDArray[np.float32],
+    reading: Reading,
+    derived: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.float32]:
     """
     Return the classes' probabilities (class, row, column) in the core of a window.
 
@@ -82,8 +87,10 @@ def probabilities_of(net: nn.Module, values: npt.NDArray[np.float32], reading: R
     ----------
     values : array (band, row, column)
         Of ``reading.outer``.
+    derived : array (channel, row, column), optional
+        What the first layer derives from surfaces there, where it was made before.
     """
-    logits: Tensor = net(torch.from_numpy(values)[None])
+    logits: Tensor = net(torch.from_numpy(values)[None], None if derived is None else torch.from_numpy(derived)[None])
     row, column = reading.core.row - reading.outer.row, reading.core.column - reading.outer.column
     core = logits[0, :, row : row + reading.core.height, column : column + reading.core.width]
     result: npt.NDArray[np.float32] = torch.softmax(core.float(), dim=0).numpy()

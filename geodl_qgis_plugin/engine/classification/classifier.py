@@ -1,0 +1,182 @@
+"""Classifiers as model files: what the file says of one, and one read back, ready to map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from osgeo import osr
+from torch import nn
+
+from ..bands import Band
+from ..classes import LandClass
+from ..environment import versions
+from ..errors import ModelFileError
+from ..model_file import ModelFile, read_model, stac_item
+from ..rasters.grid import Grid
+from ..training_data.tile_set import TileSet
+from .metrics import Accuracy
+from .networks import EACH_PIXEL, Architecture
+from .prediction import ready_for_maps
+from .training import Trained
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """
+    A trained classifier.
+
+    Attributes
+    ----------
+    net : module
+        Ready for maps: logits out, see `networks`.
+    halo_px : int
+        How far beyond a pixel a pixel net sees.
+    pixel_size : (float, float)
+        Of the training grid, in units of its CRS.
+    """
+
+    name: str
+    architecture: Architecture
+    net: nn.Module
+    bands: list[Band]
+    classes: list[LandClass]
+    halo_px: int
+    tile_size_px: int
+    grid: Grid
+    file: ModelFile
+
+    @property
+    def per_pixel(self) -> bool:
+        """Whether pixels get a class each, and not tiles."""
+        return self.architecture.task == EACH_PIXEL
+
+
+def load_classifier(path: str | Path) -> Classifier:
+    """
+    Read a classifier from a model file.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is no classifier, was altered, or is of a later version.
+    """
+    file = read_model(path)
+    part = file.part("classifier")
+    try:
+        architecture = Architecture.from_dict(part["architecture"])
+        net = architecture.build()
+        net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in file.weights.items()})
+        return Classifier(
+            name=str(file.item["id"]),
+            architecture=architecture,
+            net=ready_for_maps(net),
+            bands=[Band.from_dict(band) for band in part["bands"]],
+            classes=[LandClass.from_dict(one) for one in part["classes"]],
+            halo_px=int(part["halo_px"]),
+            tile_size_px=int(part["tile_size_px"]),
+            grid=Grid.from_dict(part["grid"]),
+            file=file,
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(
+            f"{file.path.name} does not hold a whole classifier ({type(error).__name__}: {error}). Get the file again from its maker."
+        ) from error
+
+
+def classifier_item(
+    name: str,
+    tile_set: TileSet,
+    architecture: Architecture,
+    trained: Trained,
+    accuracy: Accuracy,
+    forest: Accuracy | None,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the STAC item of a classifier."""
+    bands, classes = tile_set.bands, tile_set.classes
+    own = {
+        "architecture": architecture.as_dict(),
+        "bands": [band.as_dict() for band in bands],
+        "scaling": tile_set.scaling.as_dict(),
+        "classes": [one.as_dict() for one in classes],
+        "grid": tile_set.grid.as_dict(),
+        "halo_px": trained.halo_px,
+        "tile_size_px": tile_set.tile_size_px,
+        "split": tile_set.summary(),
+        "sources": tile_set.facts["sources"],
+        "tile_set_sha256": tile_set.checksum(),
+        "accuracy": accuracy.as_dict(),
+        "forest": forest.as_dict() if forest else None,
+        "training": {
+            "history": [asdict(check) for check in trained.history],
+            "best_epoch": trained.best.epoch,
+            "ended": trained.ended,
+        },
+        "settings": dict(settings),
+        "versions": versions(),
+    }
+    size = tile_set.tile_size_px
+    whole = architecture.task == EACH_PIXEL
+    properties = {
+        "datetime": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "title": name,
+        "mlm:name": name,
+        "mlm:architecture": architecture.name,
+        "mlm:tasks": ["semantic-segmentation" if whole else "classification"],
+        "mlm:framework": "pytorch",
+        "mlm:framework_version": torch.__version__.partition("+")[0],
+        "mlm:total_parameters": sum(parameter.numel() for parameter in trained.net.parameters()),
+        "mlm:input": [
+            {
+                "name": "predictors",
+                "bands": [{"name": band.name} for band in bands],
+                "input": {
+                    "shape": [-1, len(bands), size, size],
+                    "dim_order": ["batch", "bands", "height", "width"],
+                    "data_type": "float32",
+                },
+                "value_scaling": [
+                    {"type": "z-score", "mean": float(mean), "stddev": float(spread)}
+                    for mean, spread in zip(tile_set.scaling.offset, tile_set.scaling.scale)
+                ],
+            }
+        ],
+        "mlm:output": [
+            {
+                "name": "classes",
+                "tasks": ["semantic-segmentation" if whole else "classification"],
+                "result": {
+                    "shape": [-1, len(classes), size, size] if whole else [-1, len(classes)],
+                    "dim_order": ["batch", "class", "height", "width"] if whole else ["batch", "class"],
+                    "data_type": "float32",
+                },
+                "classification:classes": [
+                    {"value": one.code, "name": one.name, "color_hint": one.colour.lstrip("#")} for one in classes
+                ],
+            }
+        ],
+        "geodl:kind": "classifier",
+        "geodl:classifier": own,
+    }
+    return stac_item(name, footprint(tile_set.grid), properties)
+
+
+def footprint(grid: Grid) -> dict[str, Any]:
+    """Return a grid's outline as a GeoJSON polygon in longitude and latitude."""
+    degrees = osr.SpatialReference()
+    degrees.ImportFromEPSG(4326)
+    degrees.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    to_degrees = osr.CoordinateTransformation(grid.spatial_reference, degrees)
+    rows = np.array([0, 0, grid.height, grid.height, 0])
+    columns = np.array([0, grid.width, grid.width, 0, 0])
+    eastings, northings = grid.coordinates(rows, columns)
+    ring = [[round(n, 7) for n in to_degrees.TransformPoint(float(e), float(n))[:2]] for e, n in zip(eastings, northings)]
+    return {"type": "Polygon", "coordinates": [ring]}

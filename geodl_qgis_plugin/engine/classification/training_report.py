@@ -1,0 +1,185 @@
+"""The report on a trained classifier: what it scores where it has not been, beside the majority class and a forest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..reports import charts, maps
+from ..reports.page import Page, Swatch
+from ..settings import as_dict
+from ..training_data.tile_set import TileSet
+from .assessment_report import score_table
+from .metrics import Accuracy
+from .networks import EACH_PIXEL, Architecture
+from .training import Trained
+from .training_settings import Settings
+
+_PAGE_PX = 900
+
+
+@dataclass(frozen=True)
+class TestedModel:
+    """
+    How a net did on the part it was scored on.
+
+    ``codes`` are the mapped classes there (row, column), thinned, or None.
+    """
+
+    part: str
+    accuracy: Accuracy
+    loss: float
+    forest: Accuracy | None
+    codes: npt.NDArray[np.uint16] | None
+
+    @property
+    def finding(self) -> str:
+        """Return the first sentence of the report."""
+        score = self.accuracy
+        text = f"In the {self.part} areas the net is right for {_percent(score.accuracy)} (kappa {_number(score.kappa)})"
+        if self.forest is None or self.forest.accuracy is None or score.accuracy is None:
+            return f"{text}; always naming the most frequent class there would be for {_percent(score.majority_accuracy)}."
+        gap = score.accuracy - self.forest.accuracy
+        forest = f"{_percent(self.forest.accuracy)} (kappa {_number(self.forest.kappa)})"
+        if gap > 0.005:
+            return f"{text}, a random forest for {forest}: the net is the better of the two."
+        if gap < -0.005:
+            return f"{text}, but a random forest for {forest}: the forest is the better of the two; map with it, or give the net more."
+        return f"{text}, a random forest for {forest}: they are as good as each other."
+
+
+def training_page(
+    tile_set: TileSet, architecture: Architecture, trained: Trained, tested: TestedModel, settings: Settings
+) -> Page:
+    """Return the report."""
+    score, what = tested.accuracy, "pixels" if architecture.task == EACH_PIXEL else "tiles"
+    bands = ", ".join(band.name for band in tile_set.bands[:6]) + (" …" if len(tile_set.bands) > 6 else "")
+    page = Page("Trained classifier", f"{len(tile_set.classes)} classes from {len(tile_set.bands)} bands: {bands}")
+    page.lead(tested.finding)
+    page.figures(
+        [
+            ("Accuracy", score.accuracy, f"share of right {what}"),
+            ("Kappa", score.kappa, "agreement beyond chance"),
+            ("Macro-F1", score.macro_f1, f"mean over {sum(n > 0 for n in score.support)} classes"),
+            (f"Scored {what}", score.pixels, f"of the {tested.part} part, never trained on"),
+        ]
+    )
+    if tested.part == "validation":
+        page.warning("There was no test part. The net was chosen by these very areas, so the scores are optimistic.")
+    if tile_set.summary().get("optimistic"):
+        page.warning("The split is random: test pixels lie between training pixels, and the scores are optimistic.")
+
+    page.section("Beside simpler methods")
+    _comparison(page, tested, what)
+    page.svg(
+        charts.per_class_bars(score, {"forest": tested.forest} if tested.forest else None, what),
+        f"F1 of each class in the {tested.part} areas" + (", and the forest's." if tested.forest else "."),
+    )
+    page.section("What is taken for what")
+    page.svg(charts.confusion_matrix(score, what), f"Confusion matrix of the {tested.part} areas: rows are the mapped reference.")
+    score_table(page, score, what)
+
+    page.section("Where it was trained and tested")
+    _places(page, tile_set, tested)
+
+    page.section("How training went")
+    page.svg(
+        charts.learning_curves([_curve(asdict(check)) for check in trained.history], trained.best.epoch),
+        f"Learning curves. Training ended because {trained.ended}; the state after epoch {trained.best.epoch} was kept.",
+    )
+    weights = sum(parameter.numel() for parameter in trained.net.parameters())
+    page.text(
+        f"Architecture “{architecture.name}” with {weights:,} weights; classifies {architecture.task}"
+        + (f", and sees {trained.halo_px} pixels beyond each." if architecture.task == EACH_PIXEL else ".")
+        + f" {trained.history[-1].batches:,} batches of {settings.batch_size} tiles in {trained.history[-1].seconds / 60:.1f} minutes."
+    )
+    page.section("What the data were")
+    _data(page, tile_set)
+    page.settings(as_dict(settings))
+    return page
+
+
+def _comparison(page: Page, tested: TestedModel, what: str) -> None:
+    score = tested.accuracy
+    majority = score.majority
+    counts = np.zeros_like(score.confusion)
+    counts[:, score.classes.index(majority)] = score.confusion.sum(axis=1)
+    others = {
+        f"Majority class (always {majority.name})": Accuracy.from_confusion(counts, score.classes),
+        "Random forest": tested.forest,
+        "This net": score,
+    }
+    rows = [[name, a.accuracy, a.kappa, a.macro_f1, a.weighted_f1, a.balanced_accuracy] for name, a in others.items() if a]
+    best = max(range(len(rows)), key=lambda i: rows[i][1] or 0.0)
+    page.table(
+        ["", "Accuracy", "Kappa", "Macro-F1", "Weighted F1", "Balanced accuracy"],
+        rows,
+        f"The same {what} and the same split. The forest sees terrain predictors of an elevation, and for other bands the value, "
+        "and its mean and spread in windows of 5, 11 and 31 pixels (for whole tiles: their percentiles).",
+        highlight=[best],
+    )
+
+
+def _places(page: Page, tile_set: TileSet, tested: TestedModel) -> None:
+    summary, metres = tile_set.summary(), "degrees" if tile_set.grid.in_degrees else "map units"
+    if tile_set.storage == "mosaic":
+        step = max(-(-max(tile_set.split.shape) // _PAGE_PX), 1)
+        split = np.asarray(tile_set.split[::step, ::step])
+        page.svg(maps.split_map(split, tile_set.grid), f"The parts. The buffer round test areas is {summary['buffer']:g} {metres} wide.")
+        if tested.codes is not None and (tested.codes > 0).any():
+            page.svg(
+                maps.class_map(np.asarray(tile_set.labels[::step, ::step]), tile_set.classes, tile_set.grid),
+                "What was mapped: the reference.",
+                half=True,
+            )
+            page.svg(
+                maps.class_map(tested.codes, tile_set.classes, tile_set.grid),
+                f"What the net maps in the {tested.part} areas.",
+                half=True,
+            )
+    shares = {part: tile_set.class_counts(part) for part in ("training", "validation", "test")}
+    page.table(
+        ["Class", *(f"{part} (pixels)" for part in shares)],
+        [[Swatch(one.colour, one.name), *(counts.get(one.code, 0) for counts in shares.values())] for one in tile_set.classes],
+        "Labelled pixels of each class in each part.",
+    )
+    for note in tile_set.facts.get("notes", []):
+        page.warning(note)
+
+
+def _data(page: Page, tile_set: TileSet) -> None:
+    scaling = tile_set.scaling
+    page.table(
+        ["Band", "Unit", "Kind", "1st percentile", "99th percentile", "Mean", "Spread"],
+        [
+            [band.name, band.unit, band.kind, *(float(f"{number:.4g}") for number in numbers)]
+            for band, *numbers in zip(tile_set.bands, scaling.low, scaling.high, scaling.offset, scaling.scale)
+        ],
+        "Predictors, from training pixels only; mean and spread (standard deviation) are of the values between the percentiles.",
+    )
+    tiles = tile_set.summary()["tiles"]
+    across, down = tile_set.grid.pixel_size
+    page.text(
+        f"Tiles of {tile_set.tile_size_px} pixels ({across:g} × {down:g} map units each): "
+        + ", ".join(f"{count:,} {part}" for part, count in tiles.items())
+        + "."
+    )
+    page.table(
+        ["Source", "Bands", "SHA-256"],
+        [[source["path"], ", ".join(map(str, source.get("bands", []))), str(source.get("sha256", ""))[:16]] for source in tile_set.facts["sources"]],
+        "Predictors that the tiles were cut from.",
+    )
+
+
+def _curve(check: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in check.items() if name not in ("batches", "seconds")}
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share * 100:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
