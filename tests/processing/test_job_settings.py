@@ -1,8 +1,10 @@
 """Parameters become the settings of a job, layers of all sorts become files that tell the same."""
 
+import gc
+
 import pytest
 from geodl_qgis_plugin.processing_algorithms.base import GeoDLAlgorithm
-from geodl_qgis_plugin.processing_algorithms.layers import layer_classes
+from geodl_qgis_plugin.processing_algorithms.layers import layer_classes, style_when_loaded
 from osgeo import gdal, ogr, osr
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
@@ -14,6 +16,7 @@ from qgis.core import (
     QgsMarkerSymbol,
     QgsPalettedRasterRenderer,
     QgsProcessing,
+    QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeatureSourceDefinition,
     QgsProcessingParameterBoolean,
@@ -276,3 +279,21 @@ def test_classes_of_a_palette(qgis, raster):
         QgsPalettedRasterRenderer(layer.dataProvider(), 1, QgsPalettedRasterRenderer.colorTableToClassData(items))
     )
     assert layer_classes(layer) == [{"value": 2.0, "name": "Ridge", "colour": "#123456"}]
+
+
+def test_style_is_kept_until_the_layer_is_loaded(context, feedback, raster, tmp_path):
+    """A style that was asked for in a job is alive when QGIS loads the result later, and is applied; the name too."""
+    path = raster("map.tif")
+    styled = QgsRasterLayer(path, "styled")
+    styled.setOpacity(0.25)
+    styled.saveNamedStyle(str(tmp_path / "other.qml"))
+    style_when_loaded(context, path, str(tmp_path / "other.qml"))  # not to be loaded: nothing to do
+    details = QgsProcessingContext.LayerDetails("OUTPUT", QgsProject.instance(), "OUTPUT")
+    context.addLayerToLoadOnCompletion(path, details)
+    style_when_loaded(context, path, str(tmp_path / "other.qml"), "Landforms")
+    gc.collect()
+    details = context.layerToLoadOnCompletionDetails(path)
+    fresh = QgsRasterLayer(path, "fresh")
+    details.postProcessor().postProcessLayer(fresh, context, feedback)
+    assert fresh.opacity() == 0.25
+    assert details.name == "Landforms"

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from geodl_qgis_plugin.processing_algorithms import provider
 from geodl_qgis_plugin.processing_algorithms.base import GeoDLAlgorithm
 from geodl_qgis_plugin.processing_algorithms.provider import ALGORITHMS
+from qgis.core import QgsProcessingException, QgsProcessingModelAlgorithm, QgsProcessingModelChildAlgorithm
 
 from geodl_qgis_plugin import processing_algorithms
 from geodl_qgis_plugin.engine.jobs import JOBS
@@ -112,3 +115,25 @@ def test_two_parameters_of_one_name_are_refused(qgis):
 
     with pytest.raises(ValueError, match="A is defined twice"):
         Example().initAlgorithm()
+
+
+def test_models_are_offered(qgis, monkeypatch, tmp_path):
+    """A graphical model in the plugin's models folder is listed under GeoDL and finds the algorithms that it calls."""
+    model = QgsProcessingModelAlgorithm("Example chain", "Models")
+    child = QgsProcessingModelChildAlgorithm("geodl:setup")
+    child.setChildId("check")
+    model.addChildAlgorithm(child)
+    (tmp_path / "models").mkdir()
+    assert model.toFile(str(tmp_path / "models" / "example.model3"))
+    registered = qgis.processingRegistry().providerById("geodl")
+    with monkeypatch.context() as patch:
+        patch.setattr(provider, "geodl_qgis_plugin", SimpleNamespace(__path__=[str(tmp_path)]))
+        registered.refreshAlgorithms()
+        offered = [algorithm for algorithm in listed(qgis) if algorithm.displayName() == "Example chain"]
+        assert [algorithm.provider().id() for algorithm in offered] == ["geodl"]
+        assert offered[0].childAlgorithm("check").algorithm().id() == "geodl:setup"
+        (tmp_path / "models" / "example.model3").write_text("no model")
+        with pytest.raises(QgsProcessingException, match=r"example\.model3 cannot be read"):
+            provider._read_model(tmp_path / "models" / "example.model3")
+    registered.refreshAlgorithms()
+    assert not [algorithm for algorithm in listed(qgis) if algorithm.displayName() == "Example chain"]
