@@ -149,8 +149,8 @@ def _fading(length: int, margin: int) -> Array:
 
 
 def _quietly(function: Any, *arguments: Any, **options: Any) -> Any:
-    """Call a filter without xrft's notice about a default of its own, and numpy's about 0 / 0 at the zero wavenumber."""
+    """Call a filter without the notices of xrft, and numpy's about 0 / 0 at the zero wavenumber."""
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)
+        for kind in (FutureWarning, DeprecationWarning, RuntimeWarning):
+            warnings.simplefilter("ignore", kind)
         return function(*arguments, **options)
