@@ -11,6 +11,7 @@ import geodl_qgis_plugin
 from .assess_classification import AssessClassification
 from .base import GeoDLAlgorithm
 from .describe_model import DescribeModel
+from .export_tiles import ExportTiles
 from .extract_tiles import ExtractTiles
 from .grid_points import GridPoints
 from .magnetic_predictors import MagneticPredictors
@@ -24,6 +25,7 @@ ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (
     TerrainPredictors,
     MagneticPredictors,
     ExtractTiles,
+    ExportTiles,
     AssessClassification,
     DescribeModel,
 )

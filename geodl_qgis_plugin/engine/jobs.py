@@ -16,9 +16,12 @@ JOBS = {
     "magneticpredictors": "rasters.magnetics",
     "gridpoints": "rasters.gridding",
     "extracttiles": "training_data.extraction",
+    "exporttiles": "training_data.export",
     "trainclassifier": "classification.training_job",
     "classifyraster": "classification.classification_job",
     "assessclassification": "classification.assessment",
+    "trainforecaster": "forecasting.training_job",
+    "forecastseries": "forecasting.forecast_job",
     "describemodel": "classification.description",
     "setup": "setup",
 }

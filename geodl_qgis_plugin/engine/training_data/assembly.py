@@ -41,6 +41,7 @@ from .tiles import AreaMaps, TileRule, candidates, tile_table
 from .vector_layers import Areas
 
 _PICTURE_PX = 900  # of the split in the report
+_DEALINGS, _QUICK_PX, _NEXT_SEED = 8, 50_000_000, 1_000_003
 
 
 class Assembly:
@@ -85,18 +86,7 @@ class Assembly:
         if not codes.any():
             raise LabelsError("No labelled pixel has data in all bands. Give predictors that cover the labels.")
         ranges = ranges_of(predictors if predictors is not None else self._sample(codes), self.grid)
-        plan = self._deal(codes, ranges)
-        cutting.fill_parts(
-            plan.parts,
-            plan.units,
-            self.area,
-            self.stack.grid,
-            self.tests,
-            self.settings.buffer,
-            parts,
-            self._part(0.75, 0.8),
-        )
-        pixels = self._count_parts(codes, parts)
+        plan, pixels = self._part_area(codes, parts, ranges)
         self._check_parts(pixels, plan)
         tiles = self._tiles(AreaMaps(codes, parts, valid), pixels["training"], plan)
         step = -(-max(shape) // _PICTURE_PX)
@@ -186,30 +176,49 @@ class Assembly:
         column = min(max(int(np.median(columns)) - side // 2, 0), self.area.width - side)
         return self.stack.read(Window(self.area.row + row, self.area.column + column, side, side))
 
-    def _deal(self, codes: NDArray[np.uint16], ranges: list[float]) -> Plan:
+    def _part_area(
+        self, codes: NDArray[np.uint16], parts: NDArray[np.uint8], ranges: list[float]
+    ) -> tuple[Plan, dict[str, dict[int, int]]]:
+        """
+        Deal units and fill ``parts``; return the plan and the labelled pixels of each part and class.
+
+        A buffer may take all that a part had of a class: then other dealings are tried, and the one that lacks least is kept.
+        """
         s = self.settings
-        rule = SplitRule(
-            s.split, s.block_size, s.buffer, s.validation / 100, s.test / 100, s.seed, s.folds, s.test_fold
-        )
-        plan = make_plan(
-            rule,
-            self.labels,
-            codes,
-            self.area,
-            self.stack.grid,
-            self.size,
-            ranges,
-            self.tests,
-            _Noting(self.progress, self.warnings),
-        )
+        tries = _DEALINGS if s.buffer > 0 and codes.size <= _QUICK_PX and s.split != "random" and not s.folds else 1
+        best: tuple[int, Plan] | None = None
+        for attempt in range(tries):
+            plan = self._deal(codes, ranges, s.seed + attempt * _NEXT_SEED)
+            pixels = self._fill(plan, codes, parts)
+            lacking = sum(not count for name in PARTS for count in pixels[name].values())
+            lacking += sum(not count for count in pixels["training"].values())
+            if best is None or lacking < best[0]:
+                best = lacking, plan
+            if not lacking:
+                break
+        if best is not None and best[1] is not plan:
+            plan = best[1]
+            pixels = self._fill(plan, codes, parts)
+        for sentence in plan.warnings:
+            self._warn(sentence)
         typical = float(np.median(ranges)) if ranges else 0.0
         if s.split == "blocks" and s.buffer <= 0 and (s.test > 0 or self.tests is not None):
             self._warn(
-                "BUFFER is 0, so training pixels touch test pixels, and the score may be optimistic: the "
-                "predictors resemble each "
-                f"other over about {typical:.6g} map units. Set BUFFER to learn how the model does farther away."
+                "BUFFER is 0, so training pixels touch test pixels, and the score may be optimistic: the predictors resemble "
+                f"each other over about {typical:.6g} map units. Set BUFFER to learn how the model does farther away."
             )
-        return plan
+        return plan, pixels
+
+    def _deal(self, codes: NDArray[np.uint16], ranges: list[float], seed: int) -> Plan:
+        s = self.settings
+        shares = s.validation / 100, s.test / 100
+        rule = SplitRule(s.split, s.block_size, s.buffer, *shares, seed, s.folds, s.test_fold)
+        return make_plan(rule, self.labels, codes, self.area, self.stack.grid, self.size, ranges, self.tests)
+
+    def _fill(self, plan: Plan, codes: NDArray[np.uint16], parts: NDArray[np.uint8]) -> dict[str, dict[int, int]]:
+        progress, buffer = self._part(0.75, 0.8), self.settings.buffer
+        cutting.fill_parts(plan.parts, plan.units, self.area, self.stack.grid, self.tests, buffer, parts, progress)
+        return self._count_parts(codes, parts)
 
     def _count_parts(self, codes: NDArray[np.uint16], parts: NDArray[np.uint8]) -> dict[str, dict[int, int]]:
         counts = np.zeros((5, 65536), np.int64)
@@ -341,19 +350,6 @@ class Assembly:
     def _warn(self, sentence: str) -> None:
         self.warnings.append(sentence)
         self.progress.warning(sentence)
-
-
-class _Noting(PartOfProgress):
-    """Progress that also keeps warnings with the result."""
-
-    def __init__(self, whole: Progress, warnings: list[str]) -> None:
-        super().__init__(whole, 0.0, 1.0)
-        self._warnings = warnings
-
-    def warning(self, text: str) -> None:
-        """Keep and pass on."""
-        self._warnings.append(text)
-        super().warning(text)
 
 
 def _described(path: str) -> dict[str, Any]:

@@ -30,7 +30,8 @@ def write_report(path: Path, tiles: TileSet, parts: NDArray[np.uint8]) -> None:
     """
     facts = tiles.facts
     split = facts["split"]
-    page = Page("Tile set", f"{tiles.folder.name}: {', '.join(band.name for band in tiles.bands[:6])}")
+    names = ", ".join(band.name for band in tiles.bands[:6])
+    page = Page("Tile set", names + (", …" if len(tiles.bands) > 6 else ""))
     counts = split["tiles"]
     page.lead(
         f"{len(tiles.tiles):,} tiles of {tiles.tile_size_px} pixels were cut: {counts['training']:,} for training, "
@@ -77,8 +78,8 @@ def write_report(path: Path, tiles: TileSet, parts: NDArray[np.uint8]) -> None:
         edges = [np.linspace(r["low"], r["high"], len(r["histogram"]) + 1) for r in rows]
         edges = [e if e[-1] > e[0] else np.array([e[0] - 0.5, e[0] + 0.5]) for e in edges]
         counted = [np.array(row["histogram"]) for row in rows]
-        names, units = [tiles.bands[i].name for i in shown], [tiles.bands[i].unit for i in shown]
-        page.svg(band_histograms(names, counted, edges, units), "Training pixels between the 1st and 99th percentile.")
+        titles, units = [tiles.bands[i].name for i in shown], [tiles.bands[i].unit for i in shown]
+        page.svg(band_histograms(titles, counted, edges, units), "Training pixels between the 1st and 99th percentile.")
     page.section("Sources")
     for note in facts["notes"]:
         page.text(note)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SplitError
-from ..messages import Progress
 from ..rasters.grid import Grid, Window
 from .correlation import correlation_range_px
 from .cutting import count_units
@@ -65,7 +64,6 @@ def make_plan(
     tile_size: int,
     ranges: Sequence[float],
     tests: Areas | None,
-    progress: Progress,
 ) -> Plan:
     """
     Part the labelled area into units and deal them.
@@ -114,8 +112,6 @@ def make_plan(
             "The split is random: test tiles lie beside training tiles, and the score will be optimistic. "
             "Use blocks to learn how the model does on new ground."
         )
-    for text in warnings:
-        progress.warning(text)
     block_px = (units.height, units.width) if isinstance(units, Blocks) else None
     return Plan(units, counts, parts, folds, block_px, warnings)
 
