@@ -14,7 +14,7 @@ from .seasons import Array
 
 MIDDLE = QUANTILES.index(0.5)
 _NEIGHBOURS = 2
-_MOST_STRETCH = 1.5
+_MOST_STRETCH = 1.3
 
 
 def quantile_shifts(observed: Array, quantiles: Array, independent: float) -> Array:
@@ -54,7 +54,7 @@ def spread_factors(judged: Array, whole: Array) -> Array:
     Parameters
     ----------
     judged, whole : (quantile,)
-        Quantiles of the anomalies in the years that judged the model, and in all years up to the origin.
+        Quantiles of climatology's errors at the origins that judged the model, and of the anomalies of the whole record.
 
     Returns
     -------
@@ -66,10 +66,24 @@ def spread_factors(judged: Array, whole: Array) -> Array:
     return np.asarray(np.clip(factors, 1 / _MOST_STRETCH, _MOST_STRETCH))
 
 
-def spread(anomalies: Array) -> Array:
-    """Return the quantiles of anomalies of any shape, NaN left out: (quantile,)."""
-    seen = anomalies[np.isfinite(anomalies)]
-    return np.quantile(seen, QUANTILES) if seen.size else np.zeros(len(QUANTILES))
+def spread(anomalies: Array, weight: Array | None = None) -> Array:
+    """
+    Return the quantiles of anomalies, NaN left out: (quantile,).
+
+    Parameters
+    ----------
+    weight : (time,), optional
+        How much each step counts: the anomalies are then (station, time).
+    """
+    seen = np.isfinite(anomalies)
+    if not seen.any():
+        return np.zeros(len(QUANTILES))
+    if weight is None:
+        return np.quantile(anomalies[seen], QUANTILES)
+    values, weights = anomalies[seen], np.broadcast_to(weight, anomalies.shape)[seen]
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return np.interp(np.array(QUANTILES) * total[-1], total, values[order])
 
 
 def _widened(level: float, independent: float) -> float:

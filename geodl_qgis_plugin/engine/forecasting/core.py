@@ -41,7 +41,7 @@ class Side:
         Which training stations these are, -1 for others.
     coordinates : (station, 2), optional
     covariates : (covariate, station, time), optional
-        Standardised, as long as the values.
+        As they were measured, as long as the values.
     static : (station, feature), optional
         Standardised.
     """

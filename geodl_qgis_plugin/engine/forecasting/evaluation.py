@@ -41,6 +41,8 @@ class Evaluation:
         By method, the model (`MODEL`) included: (origin, station, lead).
     normal : (origin, station, lead)
     scale : (station,)
+    stations : (station,), optional
+        Which stations were scored, if not all.
     """
 
     origins: npt.NDArray[np.int64]
@@ -49,6 +51,7 @@ class Evaluation:
     points: dict[str, Array]
     normal: Array
     scale: Array
+    stations: npt.NDArray[np.int64] | None = None
 
     def scores(self) -> dict[str, Scores]:
         """Return the scores of every method, the model first and the others from best to worst."""

@@ -29,7 +29,9 @@ from .windows import Shape, anomalies
 
 _MOST_ORIGINS = 120
 _MARGIN = 1.02  # another trend than the usual one must win by this much: one record's last third is one draw
-_JUDGES = 512  # stations that judge trend, gate and intervals where there are more of them
+_JUDGED_VALUES = 1_500_000  # so many values judge trend, gate and intervals where there are more of them
+_LEAST_JUDGES = 64
+SPREAD_HALF_LIFE_YEARS = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Forecaster:
     shifts : (lead, quantile)
         The conformal shifts, in standard deviations.
     judged_spread : (quantile,)
-        Quantiles of the anomalies in the years that judged: what the intervals were fitted to.
+        Quantiles of climatology's errors at the origins that judged, in standard deviations; zeros where another baseline was
+        better. What the intervals were fitted to, and are stretched from to the whole record.
     """
 
     core: Core
@@ -113,7 +116,7 @@ def fit_forecaster(
     history = forward(values, transform)
     season = calendar.frequency.season
     judged = validation_origins(history.shape[1], shape.horizon, season, _MOST_ORIGINS)
-    judges = _judges(len(history), seed)
+    judges = _judges(*history.shape, seed)
     jury, jury_side = history[judges], side.of(judges)
     scale = naive_scale(values[judges][:, : judged[0]], season)
     harmonics = choose_harmonics(history[:, : judged[0]], calendar)
@@ -152,7 +155,9 @@ def fit_forecaster(
         ]
     )
     shifts = quantile_shifts(happened, said, float(history.shape[1] - before))
-    judged_spread = spread(_anomalies(jury, calendar, plan)[:, before:])
+    # nothing is stretched where persistence or the last season forecast best: anomalies then tell nothing of the errors
+    steady = set(gate.baseline) == {CLIMATOLOGY[trend]}
+    judged_spread = spread(happened) if steady else np.zeros(len(QUANTILES))
     progress.update(0.55, "Judging the model")
     core = fit_core(history, side, calendar, plan, shape, training, seed, PartOfProgress(progress, 0.55, 1.0))
     trend_errors = {name: float(np.nanmean(errors[CLIMATOLOGY[name]])) for name in TRENDS}
@@ -171,8 +176,8 @@ def predict(forecaster: Forecaster, history: Array, side: Side, calendar: Calend
     baselines = baseline_forecasts(values, calendar, core.plan.harmonics, core.shape.horizon)
     scaled = raw_quantiles(outlook, forecaster.gate, baselines) + forecaster.shifts
     middle = scaled[..., [MEDIAN]]
-    some = values[:: max(1, len(values) // _JUDGES)]
-    factors = spread_factors(forecaster.judged_spread, spread(_anomalies(some, calendar, core.plan)))
+    some = values[_judges(*values.shape, 0)]
+    factors = spread_factors(forecaster.judged_spread, _usual_spread(some, calendar, core.plan))
     scaled = np.sort(middle + (scaled - middle) * factors, axis=-1)
     quantiles = outlook.normal[..., None] + scaled * outlook.deviation[..., None]
     # a station that never had a value has no forecast either
@@ -181,7 +186,7 @@ def predict(forecaster: Forecaster, history: Array, side: Side, calendar: Calend
     for name, anomaly in (("ridge", outlook.ridge), ("ridge and LSTM", outlook.network[..., MEDIAN])):
         parts[name] = backward(outlook.normal + anomaly * outlook.deviation, transform)
     own = backward(quantiles, transform)
-    return Prediction(own, _mean(own), backward(outlook.normal, transform), parts)
+    return Prediction(own, mean_of_quantiles(own), backward(outlook.normal, transform), parts)
 
 
 def raw_quantiles(outlook: Outlook, gate: Gate, baselines: dict[str, Array]) -> Array:
@@ -204,11 +209,19 @@ def _baselines_at(
     return {name: np.stack([one[name] for one in found]) for name in BASELINES}
 
 
-def _anomalies(history: Array, calendar: Calendar, plan: NormalsPlan) -> Array:
-    """Return the anomalies of each step about the level that was known before it: (station, time)."""
+def _usual_spread(history: Array, calendar: Calendar, plan: NormalsPlan) -> Array:
+    """
+    Return the quantiles of the anomalies of the whole record, recent years counting more: (quantile,).
+
+    They are taken about the level that was known before each step, and widened from residuals of a fit to errors of a forecast.
+    """
+    length = history.shape[1]
     normals = fit_normals(history, calendar, plan)
     known = anomalies(history, normals, calendar, 0, np.arange(len(history)))
-    return known.values - known.level[:, :-1]
+    age = np.arange(length)[::-1] / calendar.frequency.steps_per_year
+    found = spread(known.values - known.level[:, :-1], 0.5 ** (age / SPREAD_HALF_LIFE_YEARS))
+    columns = normals.cycle.shape[1] + 1
+    return found * np.sqrt((length + columns) / max(1, length - columns))
 
 
 def _scaled_errors(found: Array, wanted: Array, scale: Array) -> Array:
@@ -241,13 +254,14 @@ def _better_model(outlooks: list[Outlook], transform: str, wanted: Array, scale:
     return found[source], source
 
 
-def _judges(stations: int, seed: int) -> npt.NDArray[np.int64]:
-    if stations <= _JUDGES:
+def _judges(stations: int, length: int, seed: int) -> npt.NDArray[np.int64]:
+    most = max(_LEAST_JUDGES, _JUDGED_VALUES // length)
+    if stations <= most:
         return np.arange(stations)
-    return np.sort(np.random.default_rng(seed).choice(stations, _JUDGES, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(stations, most, replace=False))
 
 
-def _mean(quantiles: Array) -> Array:
+def mean_of_quantiles(quantiles: Array) -> Array:
     """Mean of the distribution with these quantiles, straight between them and flat beyond the outermost."""
     levels = np.array([0.0, *QUANTILES, 1.0])
     padded = np.concatenate([quantiles[..., :1], quantiles, quantiles[..., -1:]], axis=-1)

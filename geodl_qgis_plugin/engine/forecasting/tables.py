@@ -91,7 +91,7 @@ def read_table(path: str, fields: list[str] | None = None) -> Table:
     if (
         not crs
         and has_geometry
-        and dataset.GetDriver().GetName() == "CSV"
+        and dataset.GetDriver().ShortName == "CSV"
         and _DEGREES & {name.lower() for name in names}
     ):
         crs = _wgs84()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .climatology import Normals, levels
+from .climatology import Normals, NormalsPlan, fit_normals, levels
 from .seasons import Array, Calendar
 
 CHANNELS = ("anomaly", "seen", "region", "cosine", "sine")
@@ -35,7 +35,7 @@ class Anomalies:
     region : (station, time)
         Mean anomaly of the station's region without the station itself; 0 where nothing was seen.
     covariates : (covariate, station, time)
-        Standardised past values of other fields, 0 where missing.
+        Past anomalies of other fields, 0 where missing.
     static : (station, feature)
         What does not change: standardised elevation and the like.
     """
@@ -72,19 +72,27 @@ def anomalies(
     ----------
     values : (station, time)
         Transformed values (their square root, for rain).
+    covariates : (covariate, station, time), optional
+        As they were measured; their own normals are taken off here, so that nothing after the columns at hand is known.
+    static : (station, feature), optional
+        Standardised.
     """
     length = values.shape[1]
     rest = values - normals.expected(calendar, 0, length)
     deviation = normals.deviation(calendar, 0, length + horizon)
     scaled = rest / deviation[:, :length]
     level = levels(scaled, calendar) if normals.plan.trend == "recent" else np.zeros((len(values), length + 1))
-    none = np.zeros((0, *values.shape))
+    others = (
+        np.zeros((0, *values.shape))
+        if covariates is None
+        else np.stack([_standardised(one, normals, calendar) for one in covariates])
+    )
     return Anomalies(
         scaled,
         deviation,
         level,
         _region_means(scaled, regions),
-        none if covariates is None else covariates,
+        others,
         np.zeros((len(values), 0)) if static is None else static,
     )
 
@@ -200,6 +208,14 @@ def _region_means(scaled: Array, regions: npt.NDArray[np.int64]) -> Array:
         others = count - seen[members]
         result[members] = np.where(others > 0, (total - filled[members]) / np.maximum(others, 1), 0.0)
     return result
+
+
+def _standardised(values: Array, like: Normals, calendar: Calendar) -> Array:
+    """Return the anomalies of a covariate, 0 where missing; one that never changes is 0 throughout."""
+    own = fit_normals(values, calendar, NormalsPlan(like.plan.harmonics, "none"))
+    rest = values - own.expected(calendar, 0, values.shape[1])
+    scaled = rest / np.maximum(own.deviation(calendar, 0, values.shape[1]), 1e-9)
+    return np.where(own.typical[:, None] > 1e-9, np.nan_to_num(np.clip(scaled, -10, 10)), 0.0)
 
 
 def _slow_phase(calendar: Calendar, length: int) -> Array:

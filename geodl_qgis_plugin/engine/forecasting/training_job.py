@@ -1,0 +1,245 @@
+"""
+Train a forecaster and judge it honestly: the job ``trainforecaster``.
+
+The scored origins lie in the last quarter of the record. A model that was fitted before the first of them is asked at each; the
+model that is saved is then fitted on everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import SettingsError
+from ..files import check_output
+from ..messages import PartOfProgress, Progress
+from ..model_file import write_model
+from ..settings import as_dict, option
+from .classic import fit_classic
+from .core import Side
+from .evaluation import MODEL, Evaluation, evaluate, evaluation_origins
+from .forecaster import fit_forecaster
+from .frequency import DAY_S, STEPS, Frequency
+from .input_length import default_input_length
+from .item import forecaster_item
+from .metrics import coverage
+from .model import Fitted, ForecastModel, Statics, answer, make_side, make_statics, to_parts
+from .other_packages import add_statistical_baselines
+from .reading import MISSING_CODES, Source, read_series
+from .report import write_report
+from .seasons import Array, Calendar
+from .series import DUPLICATES, QUANTITIES, StationSeries, usable
+from .skill_layer import write_skill_layer
+from .transforms import choose_transform
+from .windows import Shape
+
+_MOST_ORIGINS = 24
+_SCORED_VALUES = 20_000_000  # stations are drawn for the evaluation where there are more
+ARCHITECTURES = ("anomaly", "classic")
+_STATIC_CHOICES = ("elevation", "coordinates")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the job ``trainforecaster``."""
+
+    input: str
+    output: str
+    station_field: str = ""
+    time_field: str = ""
+    value_field: Any = ""
+    stations: str = ""
+    stations_id_field: str = ""
+    horizon: int = option(0, at_least=0, at_most=10_000)
+    input_length: int = option(0, at_least=0, at_most=10_000)
+    architecture: str = option("anomaly", choices=ARCHITECTURES)
+    quantity: str = option("mean", choices=QUANTITIES)
+    transform: str = option("auto", choices=("auto", "none", "sqrt"))
+    step: str = option("found", choices=("found", *STEPS))
+    covariates: Any = ""
+    elevation_field: str = ""
+    use_coordinates: bool = False
+    missing_codes: str = MISSING_CODES
+    time_format: str = ""
+    duplicates: str = option("refuse", choices=DUPLICATES)
+    origins: int = option(0, at_least=0, at_most=500)
+    compare_statistical: bool = False
+    seed: int = option(0, at_least=0)
+    report: str | None = None
+    skill: str | None = None
+
+
+def run(settings: Settings, progress: Progress) -> dict[str, Any]:
+    """
+    Train, judge and write a forecaster.
+
+    Raises
+    ------
+    SeriesError, SourceError, SettingsError, OutputError
+        Each with a sentence, before anything is written.
+    """
+    for path in (settings.output, settings.report, settings.skill):
+        if path:
+            check_output(path)
+    source = source_of(settings)
+    progress.update(0.01, "Reading the series")
+    series = read_series(source)
+    variables = source.variables or list(series.values)[:1]
+    horizon = settings.horizon or default_horizon(series.frequency)
+    shape = Shape(settings.input_length or default_input_length(series.frequency, horizon), horizon)
+    for name in variables:
+        series = usable(series, name, least_values(horizon), horizon)
+    origins = evaluation_origins(
+        series.length, horizon, series.frequency.season, _MOST_ORIGINS, settings.origins or None
+    )
+    for finding in series.findings:
+        progress.message(finding.sentence)
+    progress.message(
+        f"{len(series.stations):,} stations, {series.length:,} steps of {series.frequency.words}, season of {series.frequency.season} steps."
+    )
+    fitted: dict[str, Fitted] = {}
+    judged: dict[str, Evaluation] = {}
+    statics = _statics(series, settings)
+    for index, name in enumerate(variables):
+        part = PartOfProgress(
+            progress, 0.05 + 0.85 * index / len(variables), 0.05 + 0.85 * (index + 1) / len(variables)
+        )
+        values = series.values[name]
+        side = _side(series, source.covariates, statics)
+        before = int(origins[0])
+        transform = choose_transform(values[:, :before], settings.transform, settings.quantity == "sum")
+        first = _fit(
+            values[:, :before],
+            side.before(before),
+            series.calendar,
+            shape,
+            transform,
+            settings,
+            PartOfProgress(part, 0, 0.4),
+        )
+        judged[name] = _judge(
+            first, values, side, series.calendar, origins, horizon, settings, PartOfProgress(part, 0.4, 0.6)
+        )
+        if settings.compare_statistical:
+            judged[name] = add_statistical_baselines(judged[name], values, series.frequency.season, progress)
+        transform = choose_transform(values, settings.transform, settings.quantity == "sum")
+        fitted[name] = _fit(values, side, series.calendar, shape, transform, settings, PartOfProgress(part, 0.6, 1.0))
+    model = ForecastModel(fitted, series.frequency, series.stations, source.covariates, statics, settings.quantity)
+    progress.update(0.92, "Writing the report")
+    page = write_report(model, series, judged, as_dict(settings))
+    block, arrays = to_parts(model)
+    item = forecaster_item(model, series, judged, block, as_dict(settings))
+    write_model(settings.output, item, arrays, page.html())
+    result: dict[str, Any] = {"output": settings.output}
+    if settings.report:
+        page.save(settings.report)
+        result["report"] = settings.report
+    if settings.skill:
+        write_skill_layer(settings.skill, series, judged)
+        result["skill"] = settings.skill
+    return result | _numbers(judged, progress)
+
+
+def source_of(settings: Any) -> Source:
+    """Return where the series are, from the settings of either job."""
+    variables = names_of(settings.value_field, "VALUE_FIELD")
+    if settings.time_field and not variables:
+        raise SettingsError("VALUE_FIELD is empty. Choose the field with the values.")
+    return Source(
+        settings.input,
+        settings.station_field,
+        settings.time_field,
+        variables,
+        names_of(settings.covariates, "COVARIATES"),
+        settings.stations,
+        settings.stations_id_field,
+        settings.elevation_field,
+        settings.missing_codes,
+        settings.time_format,
+        "" if settings.step == "found" else settings.step,
+        settings.quantity,
+        settings.duplicates,
+    )
+
+
+def names_of(value: Any, what: str) -> list[str]:
+    """Return field names, given as a list or as a text with semicolons."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(";") if part.strip()]
+    if isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value):
+        return list(value)
+    raise SettingsError(f"{what} is {value!r}, but must be the name of a field, or several in a list.")
+
+
+def default_horizon(frequency: Frequency) -> int:
+    """Return a year of months, two weeks of days, a day of hours, five years."""
+    if frequency.unit == "month":
+        return 12 // frequency.count if frequency.count < 12 else 5
+    if frequency.count < DAY_S:
+        return frequency.season
+    return 14 if frequency.count == DAY_S else 8
+
+
+def least_values(horizon: int) -> int:
+    """Return how many values a station must have."""
+    return max(24, 3 * horizon + 6)
+
+
+def _fit(
+    values: Array, side: Side, calendar: Calendar, shape: Shape, transform: str, settings: Settings, progress: Progress
+) -> Fitted:
+    if settings.architecture == "classic":
+        return fit_classic(values, calendar, shape, transform, seed=settings.seed, progress=progress)
+    return fit_forecaster(values, side, calendar, shape, transform, seed=settings.seed, progress=progress)
+
+
+def _judge(
+    model: Fitted,
+    values: Array,
+    side: Side,
+    calendar: Calendar,
+    origins: npt.NDArray[np.int64],
+    horizon: int,
+    settings: Settings,
+    progress: Progress,
+) -> Evaluation:
+    most = max(64, _SCORED_VALUES // values.shape[1])
+    scored = np.arange(len(values))
+    if len(values) > most:
+        scored = np.sort(np.random.default_rng(settings.seed).choice(len(values), most, replace=False))
+        progress.message(f"{most:,} stations, drawn with the seed, are scored; all are trained on.")
+
+    def method(history: Array, beside: Side, when: Calendar) -> tuple[Array, Array, dict[str, Array]]:
+        found = answer(model, history, beside, when)
+        return found.quantiles, found.normal, found.parts
+
+    judged = evaluate(method, values[scored], side.of(scored), calendar, origins, horizon, progress)
+    return replace(judged, stations=scored)
+
+
+def _statics(series: StationSeries, settings: Settings) -> Statics:
+    names = ["elevation"] if settings.elevation_field else []
+    names += ["easting", "northing"] if settings.use_coordinates else []
+    return make_statics(names, series.coordinates, series.elevation)
+
+
+def _side(series: StationSeries, covariates: list[str], statics: Statics) -> Side:
+    beside = np.stack([series.values[name] for name in covariates]) if covariates else None
+    return make_side(series.stations, series.stations, series.coordinates, series.elevation, beside, statics)
+
+
+def _numbers(judged: dict[str, Evaluation], progress: Progress) -> dict[str, float]:
+    """Return the scores over all variables, and tell each one's."""
+    found = []
+    for name, one in judged.items():
+        scores = one.scores()[MODEL]
+        held = float(coverage(one.quantiles, one.observed, 90))
+        found.append((scores.mase, scores.mae, held))
+        progress.message(
+            f"{name}: MASE {scores.mase:.3f}, mean absolute error {scores.mae:.3f}, 90 % intervals held {held:.0%} of the time."
+        )
+    mase, mae, held = np.mean(found, axis=0)
+    return {"mase": float(mase), "mae": float(mae), "coverage": float(held)}
