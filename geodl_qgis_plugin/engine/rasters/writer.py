@@ -29,6 +29,7 @@ from .styles import class_raster_qml, value_raster_qml
 
 BLOCK_PX = 512
 KIND_ITEM = "GEODL_KIND"  # metadata item of a band, see `bands.Band`
+_LEAST_CACHE_BYTES = 64 * 2**20
 PACKED_SCALE, PACKED_NODATA = 0.004, 255  # 0 to 1 in 250 steps
 
 
@@ -177,6 +178,7 @@ class _Layout:
         self.prepare, self.options = prepare, options
         raw = grid.width * grid.height * bands * gdal.GetDataTypeSize(data_type) // 8
         self.needed_bytes = int(raw * (1 + share_compressed)) + 2**16
+        self.row_bytes = raw // max(grid.height, 1) * BLOCK_PX
         # a block holds all bands: many bands make it smaller, so that a row of blocks stays small in memory
         self.block_px = BLOCK_PX if bands * gdal.GetDataTypeSize(data_type) <= 512 else 128
 
@@ -246,7 +248,7 @@ def _optimise(path: Path, raw: Path, part: Path, layout: _Layout, progress: Prog
         progress.update(fraction, f"Writing {path.name}")
         return 0 if progress.cancelled() else 1
 
-    with gdal_sentences(path):
+    with gdal_sentences(path), _small_cache(4 * layout.row_bytes):
         gdal.ErrorReset()
         source = gdal.Open(str(raw))
         try:
@@ -264,6 +266,17 @@ def _optimise(path: Path, raw: Path, part: Path, layout: _Layout, progress: Prog
         grid = layout.grid
         written = gdal.Open(str(part))
         written.ReadAsArray(grid.width - 1, grid.height - 1, 1, 1)
+
+
+@contextlib.contextmanager
+def _small_cache(needed_bytes: int) -> Iterator[None]:
+    """Let GDAL hold no more blocks than a pass over a raster needs; by default it takes a twentieth of the memory."""
+    former = gdal.GetCacheMax()
+    gdal.SetCacheMax(min(former, max(needed_bytes, _LEAST_CACHE_BYTES)))
+    try:
+        yield
+    finally:
+        gdal.SetCacheMax(former)
 
 
 @contextlib.contextmanager
