@@ -204,12 +204,12 @@ def _names(folder):
 
 
 def test_a_large_map_is_written_in_seconds(tmp_path):
-    """67 million pixels, overviews included, in less than 30 s even on a busy machine (3 to 4 s on two free cores)."""
+    """67 million pixels, overviews included, cost less than 20 s of the processor (3 to 4 s of time on two free cores)."""
     side = 8192
     block = np.kron(np.random.default_rng(0).integers(1, 11, (16, 16)), np.ones((32, 32), int)).astype(np.uint8)
-    start = time.monotonic()
+    start = time.process_time()
     with class_map(tmp_path / "map.tif", _grid(side, side), classes_from_names("abcdefghij")) as writer:
         for row in range(0, side, 512):
             for column in range(0, side, 512):
                 writer.write(Window(row, column, 512, 512), block)
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 20
