@@ -68,6 +68,7 @@ def context(qgis):
     context.setProject(QgsProject.instance())
     context.setFeedback(QgsProcessingFeedback())
     yield context
+    context.temporaryLayerStore().removeAllMapLayers()  # layers that outlive QGIS end the process
     QgsProject.instance().clear()
 
 
