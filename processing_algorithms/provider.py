@@ -13,11 +13,13 @@ from .base import GeoDLAlgorithm
 from .describe_model import DescribeModel
 from .export_tiles import ExportTiles
 from .extract_tiles import ExtractTiles
+from .forecast_series import ForecastSeries
 from .grid_points import GridPoints
 from .magnetic_predictors import MagneticPredictors
 from .plugin_files import icon_path
 from .setup import Setup
 from .terrain_predictors import TerrainPredictors
+from .train_forecaster import TrainForecaster
 
 ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (
     Setup,
@@ -27,6 +29,8 @@ ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (
     ExtractTiles,
     ExportTiles,
     AssessClassification,
+    TrainForecaster,
+    ForecastSeries,
     DescribeModel,
 )
 

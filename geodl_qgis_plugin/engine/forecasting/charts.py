@@ -10,8 +10,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..reports.charts import BLUE, MUTED, ORANGE, PALETTE, VERMILION, WIDTH_IN, styled
-from ..reports.svg import INK, RULE
+from ..reports.charts import BLUE, ORANGE, PALETTE, VERMILION, WIDTH_IN, styled
+from ..reports.svg import INK, MUTED, RULE
 from .frequency import Times
 from .networks import QUANTILES
 from .seasons import Array
@@ -174,12 +174,11 @@ def station_map(coordinates: Array, values: Array, label: str, names: Sequence[s
 @styled
 def calibration(promised: Sequence[float], held: Sequence[float]) -> Figure:
     """Draw how often each quantile held against how often it promised to."""
-    figure = Figure(figsize=(3.6, 3.2))
+    figure = Figure(figsize=(WIDTH_IN / 2, 2.7))
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.plot(promised, held, color=ORANGE, marker="o", markersize=5)
     axes.set(xlabel="Quantile", ylabel="Share of values below it", xlim=(0, 1), ylim=(0, 1))
-    axes.set_aspect("equal")
     axes.grid()
     return figure
 

@@ -1,5 +1,5 @@
 """
-The classic preset: one LSTM of 50 units with one dense output, fed with its own forecasts; as in the textbooks, and labelled so.
+The classic preset: one LSTM of 50 units with one dense output, fed with its own forecasts, as in the textbooks.
 
 It knows neither seasons nor trend but what its window shows, and there is no gate. It is here to be compared with.
 """

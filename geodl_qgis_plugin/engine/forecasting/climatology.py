@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 
 from .seasons import Array, Calendar
 
@@ -72,7 +73,7 @@ class Normals:
         """Return the standard deviation for the columns from ``start`` to ``stop``: (station, stop - start)."""
         design = calendar.harmonics(_first(self.plan.harmonics), start, stop)
         floor = np.maximum(0.2 * self.typical, 1e-9)[:, None]
-        return np.sqrt(np.maximum(self.spread @ design.T, floor**2))
+        return np.asarray(np.sqrt(np.maximum(self.spread @ design.T, floor**2)))
 
 
 def fit_normals(values: Array, calendar: Calendar, plan: NormalsPlan) -> Normals:
@@ -99,7 +100,7 @@ def fit_normals(values: Array, calendar: Calendar, plan: NormalsPlan) -> Normals
     rest = values - cycle @ design.T - slope[:, None] * years
     narrow = calendar.harmonics(_first(plan.harmonics), 0, length)
     centred = rest - levels(rest, calendar)[:, :-1] if plan.trend == "recent" else rest
-    squares = centred**2
+    squares = np.square(centred)
     typical = np.sqrt(_mean(squares))
     return Normals(plan, cycle, slope, least_squares(narrow, squares), typical, length)
 
@@ -123,8 +124,6 @@ def levels(rest: Array, calendar: Calendar) -> Array:
     level : (station, time + 1)
         Column t rests on the columns before t alone; it begins at 0 with the weight of a quarter of a half-life.
     """
-    from scipy.signal import lfilter
-
     life = half_life_steps(calendar, rest.shape[1])
     decay = 0.5 ** (1 / life)
     seen = np.isfinite(rest)

@@ -49,7 +49,9 @@ def quantile_shifts(observed: Array, quantiles: Array, independent: float) -> Ar
 
 def spread_factors(judged: Array, whole: Array) -> Array:
     """
-    Return by how much each quantile's distance from the middle has to grow, if the years that judged were calmer or wilder than usual.
+    Return by how much each quantile's distance from the middle has to grow.
+
+    The years that judged may have been calmer or wilder than usual.
 
     Parameters
     ----------
@@ -79,11 +81,11 @@ def spread(anomalies: Array, weight: Array | None = None) -> Array:
     if not seen.any():
         return np.zeros(len(QUANTILES))
     if weight is None:
-        return np.quantile(anomalies[seen], QUANTILES)
+        return np.asarray(np.quantile(anomalies[seen], QUANTILES))
     values, weights = anomalies[seen], np.broadcast_to(weight, anomalies.shape)[seen]
     order = np.argsort(values)
     total = np.cumsum(weights[order])
-    return np.interp(np.array(QUANTILES) * total[-1], total, values[order])
+    return np.asarray(np.interp(np.array(QUANTILES) * total[-1], total, values[order]))
 
 
 def _widened(level: float, independent: float) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from ..errors import SeriesError
 from ..messages import PartOfProgress, Progress
@@ -149,10 +150,11 @@ def fit_core(
         progress.update(0.3 * (index + 1) / len(parts), "Cutting windows")
     if not pool:
         raise SeriesError(
-            f"No station has {shape.input_length} steps in a row to learn from. Choose a shorter input length, or give longer series."
+            f"No station has {shape.input_length} steps in a row to learn from. Choose a shorter input length, or "
+            "give longer series."
         )
     ridge = sums.solve()
-    windows, wanted, near = (np.concatenate([part[index] for part in pool]) for index in range(3))  # type: ignore[misc]
+    windows, wanted, near = (np.concatenate([part[index] for part in pool]) for index in range(3))
     station, origin = np.concatenate([part[3] for part in pool]).T
     del pool
     rest = wanted - ridge.predict(windows).astype(np.float32)
@@ -187,7 +189,7 @@ def look_ahead(core: Core, history: Array, side: Side, calendar: Calendar) -> Ou
 
 
 def _look(
-    core: Core, networks: list[object], history: Array, side: Side, calendar: Calendar
+    core: Core, networks: list[nn.Module], history: Array, side: Side, calendar: Calendar
 ) -> tuple[Array, Array, Array, Array, Array]:
     stations, length = history.shape
     normals = fit_normals(history, calendar, core.plan)
@@ -197,7 +199,7 @@ def _look(
     deviation = known.deviation[:, length:]
     normal = normals.expected(calendar, length, length + core.shape.horizon) + known.level[:, -1:] * deviation
     ridge = core.ridge.predict(cut)
-    network = ridge[..., None] + (member_quantiles(networks, cut) if networks else np.zeros(len(QUANTILES)))  # type: ignore[arg-type]
+    network = ridge[..., None] + (member_quantiles(networks, cut) if networks else np.zeros(len(QUANTILES)))
     now = np.nan_to_num(known.values[:, -1] - known.level[:, -1])
     return normal, deviation, ridge, network, now
 

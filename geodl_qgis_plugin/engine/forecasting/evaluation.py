@@ -1,8 +1,8 @@
 """
 Rolling-origin evaluation: the forecaster is fitted before the first origin and asked at each; so is every baseline.
 
-At each origin the model sees the columns before it, and its normals are fitted on these; ridge, network, gate and intervals stay
-as they were before the first origin, as a user's would.
+At each origin the model sees the columns before it, and its normals are fitted on these; ridge, network, gate and intervals
+stay as they were before the first origin, as a user's would.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class Evaluation:
 
     def skill(self, reference: str) -> tuple[float, float, float]:
         """Return the model's skill against a method, with its 95 % interval from a block bootstrap."""
-        errors = (np.abs(self.points[name] - self.observed) for name in (MODEL, reference))
+        own, other = (np.abs(self.points[name] - self.observed) for name in (MODEL, reference))
         leads = self.observed.shape[2]
-        return skill_interval(*errors, self.scale, -(-leads // step_of(self.origins)))
+        return skill_interval(own, other, self.scale, -(-leads // step_of(self.origins)))
 
 
 def evaluation_origins(

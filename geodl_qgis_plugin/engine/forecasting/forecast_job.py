@@ -77,7 +77,8 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     horizon = settings.horizon or model.shape.horizon
     if horizon > model.shape.horizon:
         raise SeriesError(
-            f"A horizon of {horizon} was asked for, but the model was trained for {model.shape.horizon}. Choose {model.shape.horizon} or "
+            f"A horizon of {horizon} was asked for, but the model was trained for {model.shape.horizon}. Choose "
+            f"{model.shape.horizon} or "
             "less, or train with a longer horizon."
         )
     progress.update(0.05, "Reading the series")
@@ -125,7 +126,8 @@ def _source(settings: Settings, block: dict[str, Any], model: ForecastModel) -> 
     for name in said:
         if name not in known:
             raise SeriesError(
-                f"The model was trained on {', '.join(known)}, but the field chosen is {name}. Choose the field with {known[0]}, or train a "
+                f"The model was trained on {', '.join(known)}, but the field chosen is {name}. Choose the field with "
+                f"{known[0]}, or train a "
                 f"model for {name}. If it is the same variable under another name, say so with VARIABLE."
             )
     names = dict(zip(said, fields or said))
@@ -167,7 +169,8 @@ def _alive(series: StationSeries, field: str, model: ForecastModel, progress: Pr
             series.stations[row] for row in np.flatnonzero(last < series.length - model.shape.input_length)[:6]
         )
         progress.warning(
-            f"{ended} stations have no value in the last {model.shape.input_length} steps and get no forecast ({names}{' …' if ended > 6 else ''})."
+            f"{ended} stations have no value in the last {model.shape.input_length} steps and get no forecast "
+            f"({names}{' …' if ended > 6 else ''})."
         )
     least = 2 * series.frequency.season
     short = int((np.isfinite(series.values[field][alive]).sum(axis=1) < least).sum())
@@ -186,7 +189,8 @@ def _doubt(values: Array, usual: list[float], variable: str, progress: Progress)
     median = float(np.nanmedian(values))
     if not low - (high - low) <= median <= high + (high - low):
         progress.warning(
-            f"The values of {variable} have a median of {median:.4g}, the training values had {middle:.4g} (1st to 99th percentile {low:.4g} to "
+            f"The values of {variable} have a median of {median:.4g}, the training values had {middle:.4g} (1st to "
+            f"99th percentile {low:.4g} to "
             f"{high:.4g}). Check that field and unit are the same."
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .fan_picture import fan_picture
 from .forecaster import Prediction
@@ -46,7 +47,9 @@ class ForecastLayer:
         self._columns: dict[str, list[Any]] = {name: [] for name in self.fields}
         self._places: list[Array] = []
 
-    def add(self, variable: str, stations: Array, past: Array, past_normal: Array, found: Prediction) -> None:
+    def add(
+        self, variable: str, stations: npt.NDArray[np.int64], past: Array, past_normal: Array, found: Prediction
+    ) -> None:
         """
         Add one variable.
 

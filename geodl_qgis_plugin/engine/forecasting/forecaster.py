@@ -2,8 +2,8 @@
 The anomaly forecaster: normals, ridge highway, small LSTM, skill gate and conformal intervals in one.
 
 Fitted on the columns before an origin, in three passes: the last third of them judges (which trend, which baseline, which lead
-times the model may have, how wide the intervals must be) a core that was fitted on the first two thirds; then a core is fitted on
-all of them.
+times the model may have, how wide the intervals must be) a core that was fitted on the first two thirds; then a core is fitted
+on all of them.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def fit_forecaster(
     history = forward(values, transform)
     season = calendar.frequency.season
     judged = validation_origins(history.shape[1], shape.horizon, season, _MOST_ORIGINS)
-    judges = _judges(*history.shape, seed)
+    judges = _judges(len(history), history.shape[1], seed)
     jury, jury_side = history[judges], side.of(judges)
     scale = naive_scale(values[judges][:, : judged[0]], season)
     harmonics = choose_harmonics(history[:, : judged[0]], calendar)
@@ -176,7 +176,7 @@ def predict(forecaster: Forecaster, history: Array, side: Side, calendar: Calend
     baselines = baseline_forecasts(values, calendar, core.plan.harmonics, core.shape.horizon)
     scaled = raw_quantiles(outlook, forecaster.gate, baselines) + forecaster.shifts
     middle = scaled[..., [MEDIAN]]
-    some = values[_judges(*values.shape, 0)]
+    some = values[_judges(len(values), values.shape[1], 0)]
     factors = spread_factors(forecaster.judged_spread, _usual_spread(some, calendar, core.plan))
     scaled = np.sort(middle + (scaled - middle) * factors, axis=-1)
     quantiles = outlook.normal[..., None] + scaled * outlook.deviation[..., None]
@@ -221,7 +221,7 @@ def _usual_spread(history: Array, calendar: Calendar, plan: NormalsPlan) -> Arra
     age = np.arange(length)[::-1] / calendar.frequency.steps_per_year
     found = spread(known.values - known.level[:, :-1], 0.5 ** (age / SPREAD_HALF_LIFE_YEARS))
     columns = normals.cycle.shape[1] + 1
-    return found * np.sqrt((length + columns) / max(1, length - columns))
+    return np.asarray(found * np.sqrt((length + columns) / max(1, length - columns)))
 
 
 def _scaled_errors(found: Array, wanted: Array, scale: Array) -> Array:

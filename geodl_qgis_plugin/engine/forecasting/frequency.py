@@ -22,7 +22,8 @@ _MOST_OFF = (
 )
 _WORDS = {
     "hour": ("second", HOUR_S), "3 hours": ("second", 3 * HOUR_S), "6 hours": ("second", 6 * HOUR_S),
-    "day": ("second", DAY_S), "week": ("second", 7 * DAY_S), "month": ("month", 1), "quarter": ("month", 3), "year": ("month", 12),
+    "day": ("second", DAY_S), "week": ("second", 7 * DAY_S), "month": ("month", 1),
+    "quarter": ("month", 3), "year": ("month", 12),
 }  # fmt: skip
 STEPS = tuple(_WORDS)
 
@@ -53,7 +54,7 @@ class Frequency:
 
     @property
     def season(self) -> int:
-        """Steps after which the series is expected to repeat: a year; a day where the step is shorter than one; 1 if neither."""
+        """Steps after which a series is expected to repeat: a year, a day where the step is shorter, 1 if neither."""
         if self.unit == "second" and self.count < DAY_S:
             return max(1, round(DAY_S / self.count))
         return max(1, int(self.steps_per_year + 0.01))

@@ -103,11 +103,13 @@ def _keep_style(dataset: Any, layer: str, qml: str) -> None:
         dataset.ExecuteSQL(_STYLES_TABLE)
         # a GeoPackage's other tables are listed as attributes, else some readers do not see them
         dataset.ExecuteSQL(
-            "INSERT INTO gpkg_contents (table_name, data_type, identifier) VALUES ('layer_styles', 'attributes', 'layer_styles')"
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier) VALUES ('layer_styles', 'attributes', "
+            "'layer_styles')"
         )
         text = qml.replace("'", "''")
         dataset.ExecuteSQL(
-            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML, styleSLD, "
+            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, "
+            "styleQML, styleSLD, "
             f"useAsDefault, description, owner) VALUES ('', '', '{layer}', 'geom', 'GeoDL', '{text}', '', 1, 'GeoDL', '')"
         )
     finally:

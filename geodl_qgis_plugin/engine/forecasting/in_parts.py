@@ -52,7 +52,8 @@ def _on_dask(tasks: list[tuple[Fitted, Array, Side, Calendar]], scheduler: str, 
         from distributed import Client  # type: ignore[import-not-found]  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise EnvironmentProblem(
-            "A scheduler was named, but the package distributed is not installed. Install it (pip install distributed), or leave SCHEDULER "
+            "A scheduler was named, but the package distributed is not installed. Install it (pip install "
+            "distributed), or leave SCHEDULER "
             "empty."
         ) from error
     with Client(scheduler) as client:

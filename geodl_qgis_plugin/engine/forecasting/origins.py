@@ -42,7 +42,8 @@ def validation_origins(length: int, horizon: int, season: int, most: int) -> npt
     found = rolling_origins(first, length - horizon, most, season)
     if len(found) < 3:
         raise SeriesError(
-            f"The horizon of {horizon} steps is too long for {length} steps of record: at least {_needed(horizon)} are needed to "
+            f"The horizon of {horizon} steps is too long for {length} steps of record: at least {_needed(horizon)} "
+            "are needed to "
             "judge such forecasts. Choose a shorter horizon, or give longer series."
         )
     return found

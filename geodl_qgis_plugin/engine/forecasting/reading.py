@@ -72,7 +72,8 @@ def read_series(source: Source, frequency: Frequency | None = None) -> StationSe
     if not source.time_field:
         if len(dates) < _LEAST_DATES:
             raise SeriesError(
-                "No time field was chosen, and the table has no columns whose names are dates. Choose under TIME_FIELD the field with the "
+                "No time field was chosen, and the table has no columns whose names are dates. Choose under "
+                "TIME_FIELD the field with the "
                 f"times; the fields are {', '.join(names)}."
             )
         table = read_table(source.input)
@@ -133,7 +134,8 @@ def _number(text: str, field: str, missing: set[str]) -> float:
     match = _NUMBER.match(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
     if not match:
         raise SeriesError(
-            f"The field {field} holds “{text}”, which is no number. Choose a field of numbers, or add the text to the missing codes."
+            f"The field {field} holds “{text}”, which is no number. Choose a field of numbers, or add the text to the "
+            "missing codes."
         )
     return float(match[1])
 
@@ -208,7 +210,8 @@ def _places(table: Table, source: Source) -> Places:
         ids = points.column(field, "STATIONS_ID_FIELD")
     elif not table.has_geometry:
         raise SeriesError(
-            "The series have no places: the layer is a table without points. Give under STATIONS a point layer with the same station ids."
+            "The series have no places: the layer is a table without points. Give under STATIONS a point layer with "
+            "the same station ids."
         )
     coordinates: dict[str, tuple[float, float]] = {}
     for name, (x, y) in zip(ids, points.points):
@@ -234,6 +237,7 @@ def _explain_zeros(table: Table, source: Source, coordinates: dict[str, tuple[fl
             other = next((one for one in coordinates if one.lstrip("0") == stripped), None)
             if other is not None:
                 raise SeriesError(
-                    f"The series name a station “{name}”, the points “{other}”: leading zeros were lost. Load the table with its ids as "
+                    f"The series name a station “{name}”, the points “{other}”: leading zeros were lost. Load the "
+                    "table with its ids as "
                     "text (in QGIS: Add Delimited Text Layer, without “Detect field types”)."
                 )

@@ -1,4 +1,4 @@
-"""The report of a trained forecaster: what was found in the data, whether there is skill, against what, where and how far ahead."""
+"""The report of a trained forecaster: what was found in the data, and whether there is skill, against what, and where."""
 
 from __future__ import annotations
 
@@ -75,12 +75,22 @@ def _finding(name: str, fitted: Fitted, judged: Evaluation) -> str:
     skill, low, high = judged.skill(best)
     origins = len(judged.origins)
     if isinstance(fitted, Forecaster) and not fitted.gate.has_skill:
-        return f"{name}: there is no skill beyond the best baseline ({best}), so the forecast is the baseline's."
+        used = " and ".join(dict.fromkeys(fitted.gate.baseline))
+        plain = judged.skill(CLIMATOLOGY["none"])[0]
+        than = (
+            ""
+            if used == CLIMATOLOGY["none"]
+            else f" That one's errors are {plain:.1%} smaller than those of the record's mean."
+        )
+        if plain <= 0:
+            than = ""
+        return f"{name}: the model has no skill beyond the best baseline, so the forecast is the baseline's ({used}).{than}"
     if skill <= 0:
         return f"{name}: there was no skill at {origins} scored origins: {best} was better by {-skill:.1%}."
     if low <= 0:
         return (
-            f"{name}: the model's errors were {skill:.1%} smaller than those of the best baseline ({best}), which may be chance: the 95 % "
+            f"{name}: the model's errors were {skill:.1%} smaller than those of the best baseline ({best}), which may "
+            "be chance: the 95 % "
             f"interval is {low:.1%} to {high:.1%} over {origins} origins."
         )
     return (
@@ -98,7 +108,8 @@ def _data(page: Page, series: StationSeries, model: ForecastModel) -> None:
     cycle = {1: "none is expected"}.get(series.frequency.season, f"{series.frequency.season} steps")
     page.text(
         f"The step is {series.frequency.words} and the season {cycle}. The model looks {model.shape.input_length} steps back "
-        f"and {model.shape.horizon} ahead. Values are {'sums' if model.quantity == 'sum' else 'means'} over a step. Times are in UTC."
+        f"and {model.shape.horizon} ahead. Values are {'sums' if model.quantity == 'sum' else 'means'} over a step. "
+        "Times are in UTC."
     )
     rows = [[finding.what, finding.count, finding.detail] for finding in series.findings]
     if rows:
@@ -115,18 +126,20 @@ def _variable(page: Page, name: str, fitted: Fitted, judged: Evaluation, series:
         page.text(fitted.gate.sentence + " " + _trend(fitted))
     else:
         page.text(
-            "This is the classic preset: an LSTM of 50 units with one dense output, fed with its own forecasts. It has no gate; compare it "
+            "This is the classic preset: an LSTM of 50 units with one dense output, fed with its own forecasts. It "
+            "has no gate; compare it "
             "with the baselines below before it is used."
         )
     if no_skill(judged, fitted):
         page.warning(
-            f"There is no skill beyond the best baseline ({best}) here. What the map shows is what anybody could say without a model."
+            "There is no skill beyond the baselines here: what the map shows can be said without a network."
             if isinstance(fitted, Forecaster) and not fitted.gate.has_skill
             else f"At the scored origins the model was not better than {best}."
         )
     step = step_of(judged.origins)
     page.text(
-        f"Scored at {len(judged.origins)} rolling origins, {step} steps apart, from {_day(series, int(judged.origins[0]))} on. Everything was "
+        f"Scored at {len(judged.origins)} rolling origins, {step} steps apart, from "
+        f"{_day(series, int(judged.origins[0]))} on. Everything was "
         "fitted on what came before the first of them; at each origin only what came before it was known."
     )
     page.table(
@@ -163,7 +176,7 @@ def _trend(fitted: Forecaster) -> str:
 
 def _row(method: str, score: Scores, scores: Mapping[str, Scores], judged: Evaluation) -> list[Any]:
     climate = scores[CLIMATOLOGY["none"]].mase
-    own = float(crps(judged.quantiles, judged.observed)) if method == MODEL else score.mae
+    own = float(crps(judged.quantiles, judged.observed)) if method == MODEL else None
     skill = f"{1 - score.mase / climate:+.1%}".replace("-", "−")
     return [method, score.mase, score.mae, float(score.mae_by_lead[0]), score.rmse, score.bias, own, skill]
 
@@ -220,7 +233,7 @@ def _stations(page: Page, judged: Evaluation, series: StationSeries) -> None:
         for row in order
         if rows["values_scored"][row]
     ]
-    note = "" if len(table) == len(names) else f" The best and the worst of {len(names):,}."
+    note = f" The best and the worst of {len(names):,}." if len(names) > _MOST_ROWS else ""
     header = ["Station", "Values", "MAE", "MASE", "Skill against climatology", f"Skill against {best}", "80 % held"]
     page.table(header, table, f"By station.{note}", "lrrrrrr")
 

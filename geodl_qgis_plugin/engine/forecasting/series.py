@@ -160,7 +160,8 @@ def to_series(
     length = int(number.max()) - first + 1
     if length > 50 * len(times) + 100_000:
         raise SeriesError(
-            f"From {times.min()} to {times.max()} there are {length:,} steps of {frequency.words}, but only {len(times):,} rows. Check "
+            f"From {times.min()} to {times.max()} there are {length:,} steps of {frequency.words}, but only "
+            f"{len(times):,} rows. Check "
             "the times: one of them is probably wrong."
         )
     cell = station * length + (number - first)
@@ -216,11 +217,13 @@ def usable(series: StationSeries, variable: str, least: int, horizon: int) -> St
     if not keep.any():
         if constant.any() and not (short & ~constant).any():
             raise SeriesError(
-                f"The values of {variable} never change (all are {low[constant][0]:g}), so there is nothing to forecast. Choose another field."
+                f"The values of {variable} never change (all are {low[constant][0]:g}), so there is nothing to "
+                "forecast. Choose another field."
             )
         best = int(counts.argmax())
         raise SeriesError(
-            f"The longest series of {variable} ({series.stations[best]}) has {counts[best]} values, but {least} are needed for a horizon "
+            f"The longest series of {variable} ({series.stations[best]}) has {counts[best]} values, but {least} are "
+            "needed for a horizon "
             f"of {horizon}. Give longer series, or choose a shorter horizon."
         )
     findings = []
@@ -291,7 +294,8 @@ def _refuse_placeless(series: StationSeries) -> None:
     if lost.any():
         names = _some([series.stations[index] for index in np.flatnonzero(lost)])
         raise SeriesError(
-            f"{int(lost.sum())} of {len(lost)} stations have no place ({names}). Give a point layer, or choose under STATIONS the points "
+            f"{int(lost.sum())} of {len(lost)} stations have no place ({names}). Give a point layer, or choose under "
+            "STATIONS the points "
             "of the stations; the ids must be the same texts there, leading zeros included."
         )
 

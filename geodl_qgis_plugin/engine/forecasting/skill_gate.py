@@ -2,8 +2,8 @@
 The skill gate: a lead time gets the model's forecast only where earlier origins showed that it beats the best baseline.
 
 Lead times are asked one after the other from the first on, and the gate closes for good at the first that shows no skill, so
-that trying many lead times does not open it by luck. The first has to show it beyond doubt; later ones only must not lose, since
-the ridge shrinks towards the normal by itself as memory fades.
+that trying many lead times does not open it by luck. The first has to show it beyond doubt; later ones only must not lose,
+since the ridge shrinks towards the normal by itself as memory fades.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Gate:
         names = sorted(set(self.baseline), key=self.baseline.index)
         if not self.has_skill:
             return (
-                "The model showed no skill beyond the best baseline at the validation origins, so the forecast is the baseline's "
+                "The model showed no skill beyond the best baseline at the validation origins, so the forecast is "
+                "the baseline's "
                 f"({', '.join(names)}) at every lead time."
             )
         last = int(np.flatnonzero(self.open)[-1]) + 1

@@ -17,7 +17,7 @@ _SKILL_COLOURS = ("#8c510a", "#d8b365", "#f6e8c3", "#f5f5f5", "#c7eae5", "#5ab4a
 
 @functools.cache
 def _template(name: str) -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "styles")
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
     return jinja2.Environment(loader=loader, autoescape=True, keep_trailing_newline=True).get_template(name)
 
 
@@ -37,12 +37,12 @@ def forecast_style(anomaly: Array, width: Array, frame: float, unit: str) -> str
     narrow, wide = (float(v) for v in np.quantile(seen, [0.02, 0.98])) if seen.size else (0.0, 1.0)
     if wide - narrow < 1e-9:
         wide = narrow + 1.0
-    return _template("forecast.qml.j2").render(classes=classes, narrow=narrow, wide=wide, frame=frame, unit=unit)
+    return str(_template("forecast.qml.j2").render(classes=classes, narrow=narrow, wide=wide, frame=frame, unit=unit))
 
 
 def skill_style(skill: Array) -> str:
     """Return the skill layer's style: classes about zero, from the stations' skill against climatology."""
-    return _template("skill.qml.j2").render(classes=_classes(skill, _SKILL_COLOURS, "%"))
+    return str(_template("skill.qml.j2").render(classes=_classes(skill, _SKILL_COLOURS, "%")))
 
 
 def _classes(values: Array, colours: tuple[str, ...], unit: str) -> list[dict[str, object]]:

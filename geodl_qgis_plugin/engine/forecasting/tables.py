@@ -49,7 +49,8 @@ class Table:
         """Return a field by name, or say which there are."""
         if name not in self.columns:
             raise SeriesError(
-                f"{what} is “{name}”, but {Path(self.path.partition('|')[0]).name} has no such field. Its fields are {', '.join(self.columns)}."
+                f"{what} is “{name}”, but {Path(self.path.partition('|')[0]).name} has no such field. Its fields are "
+                f"{', '.join(self.columns)}."
             )
         return self.columns[name]
 

@@ -55,7 +55,7 @@ def parse_times(texts: Sequence[str], field: str, format_: str = "") -> tuple[Ti
 
 
 def date_of_name(name: str) -> str:
-    """Return the date that a column's name of a wide table stands for (``1985-01``, ``X1985.01.01``, ``d1985_01``), or nothing."""
+    """Return the date that a column of a wide table stands for (``1985-01``, ``X1985.01.01``, ``d1985_01``), or nothing."""
     text = re.sub(r"^[A-Za-z]+_?", "", name.strip())
     text = re.sub(r"[._/ ]", "-", text)
     match = re.fullmatch(r"(1[6-9]\d\d|20\d\d|21\d\d)(?:-?(0[1-9]|1[0-2]))?(?:-?(0[1-9]|[12]\d|3[01]))?", text)

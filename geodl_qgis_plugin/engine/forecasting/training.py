@@ -196,7 +196,7 @@ def _round(
         rows = torch.randint(len(x), (min(BATCH, len(x)),))
         optimizer.zero_grad()
         value = loss(network(x[rows]), y[rows])
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         total += float(value.detach())

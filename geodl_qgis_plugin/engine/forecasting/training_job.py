@@ -98,7 +98,8 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     for finding in series.findings:
         progress.message(finding.sentence)
     progress.message(
-        f"{len(series.stations):,} stations, {series.length:,} steps of {series.frequency.words}, season of {series.frequency.season} steps."
+        f"{len(series.stations):,} stations, {series.length:,} steps of {series.frequency.words}, season of "
+        f"{series.frequency.season} steps."
     )
     fitted: dict[str, Fitted] = {}
     judged: dict[str, Evaluation] = {}

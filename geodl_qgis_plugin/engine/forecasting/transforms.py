@@ -1,4 +1,4 @@
-"""The scale in which a variable is forecast: as it stands, or its square root, where values cannot be negative and are skewed."""
+"""The scale in which a variable is forecast: as it stands, or its root, where values are skewed and never negative."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def forward(values: Array, transform: str) -> Array:
 
 def backward(values: Array, transform: str) -> Array:
     """Take forecasts back; a root below zero is a value of zero."""
-    return np.maximum(values, 0.0) ** 2 if transform == "sqrt" else values
+    return np.asarray(np.square(np.maximum(values, 0.0))) if transform == "sqrt" else values
 
 
 def _skewness(values: Array) -> float:

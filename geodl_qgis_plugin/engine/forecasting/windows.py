@@ -139,7 +139,7 @@ def inputs(known: Anomalies, calendar: Calendar, shape: Shape, where: npt.NDArra
     parts = [np.where(seen, own, 0.0), seen, region, np.cos(2 * np.pi * phase), np.sin(2 * np.pi * phase)]
     parts += [np.where(steps >= 0, layer[rows, inside], 0.0) for layer in known.covariates]
     parts += [np.broadcast_to(column[station][:, None], steps.shape) for column in known.static.T]
-    return np.stack(parts, axis=2).astype(np.float32)
+    return np.asarray(np.stack(parts, axis=2), dtype=np.float32)
 
 
 def latest(known: Anomalies, where: npt.NDArray[np.int64], around: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -154,15 +154,13 @@ def latest(known: Anomalies, where: npt.NDArray[np.int64], around: npt.NDArray[n
     others = around[where[:, 0]]
     origin = where[:, 1][:, None]
     found = known.values[others, origin - 1] - known.level[others, origin]
-    return np.where(others >= 0, np.nan_to_num(found), 0.0).astype(np.float32)
+    return np.asarray(np.where(others >= 0, np.nan_to_num(found), 0.0), dtype=np.float32)
 
 
 def targets(
     known: Anomalies, shape: Shape, where: npt.NDArray[np.int64], before: int | None = None
 ) -> npt.NDArray[np.float32]:
-    """
-    Return the anomalies after each origin: (window, horizon), NaN where nothing was observed or not ``before`` that column.
-    """
+    """Return the anomalies after each origin: (window, horizon), NaN where unobserved or not ``before`` that column."""
     station, origin = where[:, 0], where[:, 1]
     steps = origin[:, None] + np.arange(shape.horizon)
     end = known.values.shape[1] if before is None else min(before, known.values.shape[1])

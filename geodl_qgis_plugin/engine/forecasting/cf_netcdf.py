@@ -1,0 +1,172 @@
+"""
+Read CF NetCDF files of station time series (``featureType = timeSeries``) through GDAL's multidimensional API.
+
+OGR does not read them. Orthogonal arrays (station and time), single stations, and ragged arrays in either order are understood.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from osgeo import gdal, osr
+
+from ..errors import SeriesError, SourceError
+from ..files import check_source
+from .frequency import Frequency, Times
+from .seasons import Array
+from .series import Finding, Places, Rows, StationSeries, to_series
+
+_SECONDS = {
+    "second": 1,
+    "sec": 1,
+    "s": 1,
+    "minute": 60,
+    "min": 60,
+    "hour": 3600,
+    "hr": 3600,
+    "h": 3600,
+    "day": 86400,
+    "d": 86400,
+}
+_CALENDARS = ("", "standard", "gregorian", "proleptic_gregorian")
+
+
+def read_cf_series(
+    path: str, variables: list[str], frequency: Frequency | None, step: str = "", quantity: str = "mean"
+) -> StationSeries:
+    """Read the station series of a CF NetCDF file; all variables over time if none is named."""
+    group = _open(path)
+    names = group.GetMDArrayNames() or []
+    arrays = {name: group.OpenMDArray(name) for name in names}
+    time = _named(
+        arrays, "time", lambda array: _attribute(array, "standard_name") == "time" or " since " in array.GetUnit()
+    )
+    lat = _named(arrays, "lat", lambda array: _attribute(array, "standard_name") == "latitude")
+    lon = _named(arrays, "lon", lambda array: _attribute(array, "standard_name") == "longitude")
+    if time is None:
+        raise SeriesError(f"{path} has no time variable (units like “days since 1970-01-01”), so it holds no series.")
+    times = _times(time)
+    over = [dimension.GetFullName() for dimension in time.GetDimensions()]
+    wanted = variables or [
+        name
+        for name, array in arrays.items()
+        if array.GetDataType().GetClass() == gdal.GEDTC_NUMERIC
+        and name not in (time.GetName(), lat and lat.GetName(), lon and lon.GetName())
+        and any(dimension.GetFullName() in over for dimension in array.GetDimensions())
+        and not _attribute(array, "instance_dimension")
+    ]
+    for name in wanted:
+        if name not in arrays:
+            raise SeriesError(f"The file has no variable {name!r}. It has {', '.join(names)}.")
+    places = (
+        np.stack([_flat(lon), _flat(lat)], axis=1) if lat is not None and lon is not None else np.full((1, 2), np.nan)
+    )
+    stations = _names(arrays, len(places))
+    owner = _ragged_owner(arrays, times)
+    values, station, rows_times = {}, None, times
+    for name in wanted:
+        array = arrays[name]
+        matrix = _values(array)
+        if owner is not None:
+            values[name], station = matrix.ravel(), owner
+            continue
+        dimensions = [dimension.GetFullName() for dimension in array.GetDimensions()]
+        if matrix.ndim == 1:
+            matrix = matrix[None, :]
+        elif dimensions[0] in over:
+            matrix = matrix.T
+        values[name] = matrix.ravel()
+        station = np.repeat(np.arange(matrix.shape[0]), matrix.shape[1])
+        rows_times = np.tile(times, matrix.shape[0])
+    if station is None:
+        raise SeriesError(f"No variable of {path} runs over time. Choose another file.")
+    findings = [
+        Finding(f"Missing values of {name} in the file", int(np.isnan(column).sum()))
+        for name, column in values.items()
+        if np.isnan(column).any()
+    ]
+    rows = Rows(stations, station.astype(np.int64), rows_times, values, findings)
+    reference = osr.SpatialReference()
+    reference.ImportFromEPSG(4326)
+    where = {name: (float(x), float(y)) for name, (x, y) in zip(stations, places)}
+    return to_series(rows, Places(where, reference.ExportToWkt()), step=step, quantity=quantity, frequency=frequency)
+
+
+def _open(path: str) -> Any:
+    check_source(path, "The NetCDF file")
+    gdal.PushErrorHandler("CPLQuietErrorHandler")
+    try:
+        dataset = gdal.OpenEx(path, gdal.OF_MULTIDIM_RASTER)
+    finally:
+        gdal.PopErrorHandler()
+    if dataset is None:
+        raise SourceError(f"{path} cannot be read as NetCDF. Check the file, and that GDAL was built with netCDF.")
+    return dataset.GetRootGroup()
+
+
+def _named(arrays: dict[str, Any], usual: str, test: Any) -> Any:
+    for array in arrays.values():
+        if test(array):
+            return array
+    return next((array for name, array in arrays.items() if name.lower().startswith(usual)), None)
+
+
+def _attribute(array: Any, name: str) -> str:
+    found = array.GetAttribute(name)
+    return str(found.ReadAsString()) if found is not None else ""
+
+
+def _times(array: Any) -> Times:
+    unit = array.GetUnit() or _attribute(array, "units")
+    match = re.match(r"^(\w+?)s? since (\d{1,4})-(\d{1,2})-(\d{1,2})(?:[T ]+(\d{1,2}):(\d{2}))?", unit.strip())
+    calendar = _attribute(array, "calendar").lower()
+    if not match or match[1] not in _SECONDS:
+        raise SeriesError(f"The time's unit “{unit}” cannot be read. It must be like “days since 1970-01-01 00:00”.")
+    if calendar not in _CALENDARS:
+        raise SeriesError(
+            f"The times use the calendar {calendar!r}, which has other days than ours. Convert them first."
+        )
+    base = np.datetime64(
+        datetime(int(match[2]), int(match[3]), int(match[4]), int(match[5] or 0), int(match[6] or 0)), "s"
+    )
+    steps = np.round(np.asarray(array.ReadAsArray(), dtype=float).ravel() * _SECONDS[match[1]]).astype(np.int64)
+    return np.asarray(base + steps.astype("timedelta64[s]"))
+
+
+def _values(array: Any) -> Array:
+    matrix = np.asarray(array.ReadAsArray(), dtype=float)
+    nodata = array.GetNoDataValueAsDouble()
+    missing = _attribute(array, "missing_value")
+    for code in (nodata, float(missing) if re.fullmatch(r"[-+.eE\d]+", missing) else None):
+        if code is not None:
+            matrix = np.where(np.isclose(matrix, code, rtol=1e-6), np.nan, matrix)
+    scale, offset = array.GetScale(), array.GetOffset()
+    return np.asarray(matrix * (1.0 if scale is None else scale) + (0.0 if offset is None else offset))
+
+
+def _flat(array: Any) -> Array:
+    return np.atleast_1d(np.asarray(array.ReadAsArray(), dtype=float)).ravel()
+
+
+def _names(arrays: dict[str, Any], count: int) -> list[str]:
+    for name, array in arrays.items():
+        if _attribute(array, "cf_role") == "timeseries_id" or name.lower() in ("station_name", "station_id", "station"):
+            found = array.ReadAsArray() if array.GetDataType().GetClass() == gdal.GEDTC_NUMERIC else array.Read()
+            texts = [str(one).strip("\x00 ") for one in (found if isinstance(found, list) else np.atleast_1d(found))]
+            if len(texts) == count and len(set(texts)) == count:
+                return texts
+    return [f"station {index + 1}" for index in range(count)]
+
+
+def _ragged_owner(arrays: dict[str, Any], times: Times) -> npt.NDArray[np.int64] | None:
+    for array in arrays.values():
+        if _attribute(array, "sample_dimension"):
+            counts = np.asarray(array.ReadAsArray(), dtype=np.int64)
+            return np.repeat(np.arange(len(counts)), counts)
+        if _attribute(array, "instance_dimension"):
+            return np.asarray(array.ReadAsArray(), dtype=np.int64)
+    return None

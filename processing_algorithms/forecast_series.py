@@ -1,0 +1,149 @@
+"""geodl:forecastseries: forecast from the latest values with a trained model, as a point layer that animates."""
+
+from typing import Any
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterField,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
+    QgsProcessingParameterVectorDestination,
+    QgsProcessingParameterVectorLayer,
+)
+
+from .base import GeoDLAlgorithm
+from .train_forecaster import MISSING_CODES
+
+
+class ForecastSeries(GeoDLAlgorithm):
+    """Forecasts station series with a trained model."""
+
+    NAME, GROUP_ID = "forecastseries", "forecasting"
+    MODEL, INPUT, STATIONS, STATIONS_ID_FIELD = "MODEL", "INPUT", "STATIONS", "STATIONS_ID_FIELD"
+    STATION_FIELD, TIME_FIELD, VALUE_FIELD = "STATION_FIELD", "TIME_FIELD", "VALUE_FIELD"
+    HORIZON, HISTORY, VARIABLE, MISSING = "HORIZON", "HISTORY", "VARIABLE", "MISSING_CODES"
+    DUPLICATES, SCHEDULER = "DUPLICATES", "SCHEDULER"
+    OUTPUT, CHARTS = "OUTPUT", "CHARTS"
+
+    def displayName(self) -> str:
+        """Return the name in the toolbox."""
+        return self.tr("Forecast series")
+
+    def shortDescription(self) -> str:
+        """Return one sentence."""
+        return self.tr(
+            "Forecast from the latest values, with intervals, as points that animate in the Temporal Controller."
+        )
+
+    def about(self) -> str:
+        """Return further help."""
+        return self.tr(
+            "<p>Give all rows that there are, not only the latest: what is normal at a station is worked out from "
+            "them. Rows may have "
+            "been appended since training, and stations may be new. The forecast begins after the last step of the input.</p>"
+            "<p>Points are coloured by anomaly, and the larger they are the less certain. Hold the mouse over one "
+            "(with map tips on) "
+            "for its chart.</p>"
+        )
+
+    def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
+        """Define the parameters."""
+        whole = QgsProcessingParameterNumber.Type.Integer
+        self.add(
+            QgsProcessingParameterFile(self.MODEL, self.tr("Model"), extension="geodl"),
+            help=self.tr("A model made by “Train forecaster”."),
+        )
+        self.add(
+            QgsProcessingParameterVectorLayer(self.INPUT, self.tr("Series"), [QgsProcessing.SourceType.TypeVector]),
+            help=self.tr("As for training: point layer, table, wide table or CF NetCDF file."),
+        )
+        fields = (
+            (self.STATION_FIELD, self.tr("Field with the station"), False),
+            (self.TIME_FIELD, self.tr("Field with the time"), False),
+            (self.VALUE_FIELD, self.tr("Fields to forecast"), True),
+        )
+        for name, title, several in fields:
+            self.add(
+                QgsProcessingParameterField(
+                    name, title, parentLayerParameterName=self.INPUT, allowMultiple=several, optional=True
+                ),
+                help=self.tr("If empty, the field is named as in training."),
+            )
+        self.add(
+            QgsProcessingParameterVectorLayer(
+                self.STATIONS,
+                self.tr("Points of the stations"),
+                [QgsProcessing.SourceType.TypeVectorAnyGeometry],
+                optional=True,
+            ),
+            help=self.tr("Needed if the series are a table."),
+        )
+        self.add(
+            QgsProcessingParameterField(
+                self.STATIONS_ID_FIELD,
+                self.tr("Field with the station id of the points"),
+                parentLayerParameterName=self.STATIONS,
+                optional=True,
+            ),
+            help=self.tr("If empty, the field is named as in training."),
+        )
+        self.add(
+            QgsProcessingParameterNumber(self.HORIZON, self.tr("Horizon (steps)"), whole, defaultValue=0, minValue=0),
+            help=self.tr("How many steps to forecast, at most as many as in training. 0: as many."),
+        )
+        self.add(
+            QgsProcessingParameterNumber(
+                self.HISTORY, self.tr("Past steps in the layer"), whole, defaultValue=-1, minValue=-1
+            ),
+            help=self.tr(
+                "Measured steps before the forecast that are put into the layer. -1: some that suit the step."
+            ),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterString(self.VARIABLE, self.tr("Variable"), optional=True),
+            help=self.tr("The model's name of the variable, where the field is named otherwise."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterString(
+                self.MISSING, self.tr("Missing codes"), defaultValue=MISSING_CODES, optional=True
+            ),
+            help=self.tr("Texts and numbers that stand for a missing value, separated by commas."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterEnum(
+                self.DUPLICATES,
+                self.tr("Rows of the same station and time"),
+                ["refuse", "mean", "first"],
+                defaultValue="refuse",
+                usesStaticStrings=True,
+            ),
+            help=self.tr("Refuse them, take their mean, or the first."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterString(self.SCHEDULER, self.tr("Dask scheduler"), optional=True),
+            help=self.tr(
+                "Address (tcp://host:8786) of a cluster that forecasts stations in parts. Empty for this computer."
+            ),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterVectorDestination(
+                self.OUTPUT, self.tr("Forecast"), QgsProcessing.SourceType.TypeVectorPoint
+            ),
+            help=self.tr(
+                "One point a station and step, with median, mean, intervals, normal and anomaly; styled and dated."
+            ),
+        )
+        self.add(
+            QgsProcessingParameterFileDestination(
+                self.CHARTS, self.tr("Charts"), self.tr("HTML page (*.html)"), optional=True, createByDefault=True
+            ),
+            help=self.tr("A page with each station's fan chart."),
+        )
