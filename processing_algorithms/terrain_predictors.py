@@ -5,6 +5,7 @@ from typing import Any
 from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
@@ -22,6 +23,7 @@ class TerrainPredictors(GeoDLAlgorithm):
     NAME, GROUP_ID = "terrainpredictors", "predictors"
     NEEDS = ("scipy",)
     DEM, SCALES, BAND, OUTPUT = "DEM", "SCALES", "BAND", "OUTPUT"
+    GEOMORPHONS, SEARCH, FLAT = "GEOMORPHONS", "SEARCH", "FLAT"
 
     def displayName(self) -> str:
         """Return the name in the toolbox."""
@@ -57,6 +59,31 @@ class TerrainPredictors(GeoDLAlgorithm):
         self.add(
             QgsProcessingParameterNumber(self.BAND, self.tr("Band with the elevation"), defaultValue=1, minValue=1),
             help=self.tr("Number of the DEM's band that holds elevation."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterBoolean(self.GEOMORPHONS, self.tr("Geomorphons (needs GRASS)"), defaultValue=False),
+            help=self.tr(
+                "Add a band with the ten landform elements of r.geomorphon: 1 flat, 2 peak, 3 ridge … 10 pit."
+            ),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterNumber(
+                self.SEARCH, self.tr("Reach of geomorphons (pixels)"), defaultValue=15, minValue=3
+            ),
+            help=self.tr("How far each pixel looks around for geomorphons."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterNumber(
+                self.FLAT,
+                self.tr("Flat for geomorphons (degrees)"),
+                QgsProcessingParameterNumber.Type.Double,
+                1.0,
+                minValue=0.0,
+            ),
+            help=self.tr("Differences of less than this angle count as flat."),
             advanced=True,
         )
         self.add(

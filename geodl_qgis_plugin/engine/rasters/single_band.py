@@ -62,9 +62,9 @@ class SingleBand:
         return low, high
 
 
-def open_band(path: str, what: str, band: int = 1) -> SingleBand:
+def open_band(path: str, what: str, band: int = 1, *, coded: bool = False) -> SingleBand:
     """
-    Open one band of a raster; ``what`` names it in errors ("The DEM").
+    Open one band of a raster; ``what`` names it in errors ("The DEM"), ``coded`` lets codes of a colour table through.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def open_band(path: str, what: str, band: int = 1) -> SingleBand:
     dataset = open_raster(path)
     source = f"{path}|bands={band}"
     stack = open_stack([source])
-    if dataset.GetRasterBand(band).GetColorTable() is not None:
+    if dataset.GetRasterBand(band).GetColorTable() is not None and not coded:
         raise SourceError(
             f"{what} {path} holds codes of a colour table, not measured values. Give the raster of values it was made from."
         )

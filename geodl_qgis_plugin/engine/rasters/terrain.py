@@ -8,7 +8,8 @@ can be true in the next valley, too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from .derivatives import (
     multidirectional_hillshade,
     slope_degrees,
 )
+from .geomorphons import check_geomorphons, geomorphons
 from .grid import Window
 from .neighbourhoods import window_mean, window_range
 from .projection import in_metres, metres_per_unit
@@ -48,6 +50,9 @@ class Settings:
     output: str
     scales: list[int] = option(list(DEFAULT_SCALES), at_least=1, at_most=2000)  # radii of windows, in pixels
     band: int = option(1, at_least=1)
+    geomorphons: bool = False
+    search: int = option(15, at_least=3, at_most=500)  # how far geomorphons look, in pixels
+    flat: float = option(1.0, at_least=0.0, at_most=90.0)  # degrees; what geomorphons take for flat
 
 
 def run(settings: Settings, progress: Progress) -> dict[str, Any]:
@@ -70,19 +75,39 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         progress.message(f"{dem.what} has {dem.siblings} bands; band {settings.band} is taken as elevation.")
     axes = _axes_in_metres(dem)
     height_factor = _height_factor(dem, progress)
-    halo = max([_STENCIL_PX, *scales])
     bands = terrain_band_list(scales)
-    todo = list(windows(dem.grid, _WINDOW_PX))
-    with value_map(settings.output, dem.grid, bands, progress=PartOfProgress(progress, 0.8, 1.0)) as file:
-        for done, window in enumerate(todo):
-            if progress.cancelled():
-                raise Cancelled("The predictors were cancelled; nothing was written.")
-            progress.update(0.8 * done / len(todo), "Working out the predictors")
-            wide = Window(window.row - halo, window.column - halo, window.height + 2 * halo, window.width + 2 * halo)
-            values = _bands_of(dem.read(wide) * height_factor, axes, scales)
-            file.write(window, values[:, halo : halo + window.height, halo : halo + window.width])
+    with contextlib.ExitStack() as open_files:
+        forms = None
+        if settings.geomorphons:
+            program = check_geomorphons(dem)
+            part = PartOfProgress(progress, 0.0, 0.3)
+            forms = open_files.enter_context(geomorphons(dem, program, settings.search, settings.flat, part))
+            bands.append(Band("geomorphon"))
+        file = open_files.enter_context(
+            value_map(settings.output, dem.grid, bands, progress=PartOfProgress(progress, 0.8, 1.0))
+        )
+        start = 0.3 if forms else 0.0
+        for window, values in _windows_of_bands(dem, axes, height_factor, scales, PartOfProgress(progress, start, 0.8)):
+            if forms is not None:
+                values = np.concatenate([values, forms.read(window)[None].astype(np.float32)])
+            file.write(window, values)
     progress.update(1.0)
     return {"output": settings.output, "bands": [band.as_dict() for band in bands]}
+
+
+def _windows_of_bands(
+    dem: SingleBand, axes: NDArray[np.float64], height_factor: float, scales: Sequence[int], progress: Progress
+) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    """Yield windows that cover the DEM, and their bands; each is read with a halo as wide as the largest scale."""
+    halo = max([_STENCIL_PX, *scales])
+    todo = list(windows(dem.grid, _WINDOW_PX))
+    for done, window in enumerate(todo):
+        if progress.cancelled():
+            raise Cancelled("The predictors were cancelled; nothing was written.")
+        progress.update(done / len(todo), "Working out the predictors")
+        wide = Window(window.row - halo, window.column - halo, window.height + 2 * halo, window.width + 2 * halo)
+        values = _bands_of(dem.read(wide) * height_factor, axes, scales)
+        yield window, values[:, halo : halo + window.height, halo : halo + window.width]
 
 
 def terrain_bands(
@@ -130,7 +155,7 @@ def terrain_band_list(scales: Sequence[int]) -> list[Band]:
 
 
 def _bands_of(dem: NDArray[np.float64], axes: NDArray[np.float64], scales: Sequence[int]) -> NDArray[np.float32]:
-    """Return the bands of `terrain_band_list`; where a window mean is taken of too few rows, the halo is too narrow."""
+    """Return the bands of `terrain_band_list`; ``axes`` are the steps of `horn_gradient`."""
     values = np.empty((8 + 2 * len(scales), *dem.shape), np.float32)
     gradient = horn_gradient(dem, axes)
     values[0] = slope_degrees(gradient)
