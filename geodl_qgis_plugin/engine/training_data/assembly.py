@@ -117,9 +117,6 @@ class Assembly:
             "settings": _kept_settings(self.settings),
         }
         (self.folder / JSON_NAME).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        for array in (predictors, codes, parts, valid):
-            if isinstance(array, np.memmap):
-                array.flush()
         write_report(self.folder / REPORT_NAME, TileSet.open(self.folder), picture)
         del predictors, codes, parts, valid  # Windows moves no folder with files that are mapped
         shutil.rmtree(self.scratch)

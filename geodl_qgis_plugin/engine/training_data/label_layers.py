@@ -17,7 +17,7 @@ from osgeo import gdal, ogr
 
 from ..errors import GridError, LabelsError, SettingsError, SourceError
 from ..rasters.grid import Grid, Window, windows_of
-from ..rasters.sources import open_raster
+from ..rasters.sources import open_raster, read_source
 from ..rasters.stack import open_stack
 from .vector_layers import OpenLayer, features_on_grid, open_vector
 
@@ -124,8 +124,7 @@ class RasterLabels:
         self._stack = open_stack([f"{path}|resampling=nearest"], grid=grid)
         self.bounds = grid.bounds
         dataset = open_raster(path.split("|")[0])
-        number = self._stack._rasters[0].facts[0].number
-        band = dataset.GetRasterBand(number)
+        band = dataset.GetRasterBand(read_source(path).facts[0].number)
         told = _told_by_raster(band)
         codes = self._codes()
         zero_is_a_class = band.GetNoDataValue() not in (None, 0) or bool(told.get(0, Value("")).name)

@@ -138,8 +138,8 @@ def _tile(
 
 
 def _code(codes: NDArray[np.uint16], rule: TileRule, class_counts: Mapping[int, int]) -> int:
-    found, counts = np.unique(codes, return_counts=True)
+    counts = np.bincount(codes)  # faster than sorting them
     if rule.label == "any":
-        return int(min(found, key=lambda code: (class_counts.get(int(code), 0), int(code))))
+        return int(min(np.flatnonzero(counts), key=lambda code: (class_counts.get(int(code), 0), int(code))))
     largest = int(np.argmax(counts))
-    return int(found[largest]) if counts[largest] >= rule.label_share * codes.size else 0
+    return largest if counts[largest] >= rule.label_share * codes.size else 0
