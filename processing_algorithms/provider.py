@@ -10,6 +10,7 @@ import geodl_qgis_plugin
 
 from .assess_classification import AssessClassification
 from .base import GeoDLAlgorithm
+from .classify_raster import ClassifyRaster
 from .describe_model import DescribeModel
 from .export_tiles import ExportTiles
 from .extract_tiles import ExtractTiles
@@ -19,6 +20,7 @@ from .magnetic_predictors import MagneticPredictors
 from .plugin_files import icon_path
 from .setup import Setup
 from .terrain_predictors import TerrainPredictors
+from .train_classifier import TrainClassifier
 from .train_forecaster import TrainForecaster
 
 ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (
@@ -28,6 +30,8 @@ ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (
     MagneticPredictors,
     ExtractTiles,
     ExportTiles,
+    TrainClassifier,
+    ClassifyRaster,
     AssessClassification,
     TrainForecaster,
     ForecastSeries,

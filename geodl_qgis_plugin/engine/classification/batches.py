@@ -7,9 +7,6 @@ the net sees only one side, are left out of the loss.
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +18,7 @@ from ..rasters.grid import Window
 from ..training_data.splits import TRAINING
 from ..training_data.tile_set import TileSet
 from .augmentation import NONE, Symmetry, allowed_symmetries, turn, turn_tile
+from .streaming import ahead
 from .surfaces import DerivedSurfaces
 
 IGNORED = -1
@@ -77,34 +75,15 @@ class Batches:
         return -(-len(self.tiles) // self.batch_size)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from the one with the number ``start``; the next is made while one is used."""
+        """Return the batches of an epoch from the one with the number ``start``; the next is made while one is used."""
         order = np.random.default_rng([self.seed, number]).permutation(self.tiles)
-        made: queue.Queue[Batch | BaseException | None] = queue.Queue(2)
-        ended = threading.Event()
-
-        def make() -> None:
-            try:
-                for place in range(start, len(self)):
-                    chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
-                    if ended.is_set():
-                        return
-                    made.put(self._batch(chosen, np.random.default_rng([self.seed, number, place])))
-                made.put(None)
-            except BaseException as error:  # handed to the thread that waits for a batch
-                made.put(error)
-
-        maker = threading.Thread(target=make, name="batches", daemon=True)
-        maker.start()
-        try:
-            while (batch := made.get()) is not None:
-                if isinstance(batch, BaseException):
-                    raise batch
-                yield batch
-        finally:
-            ended.set()
-            while maker.is_alive():
-                with contextlib.suppress(queue.Empty):
-                    made.get(timeout=0.05)
+        return ahead(
+            self._batch(
+                order[place * self.batch_size : (place + 1) * self.batch_size],
+                np.random.default_rng([self.seed, number, place]),
+            )
+            for place in range(start, len(self))
+        )
 
     def _batch(self, chosen: npt.NDArray[np.int64], random: np.random.Generator) -> Batch:
         values, targets, derived = [], [], []
@@ -182,4 +161,3 @@ def positions_of_codes(tile_set: TileSet) -> npt.NDArray[np.int64]:
     for i, one in enumerate(tile_set.classes):
         position[one.code] = i
     return position
-

@@ -30,7 +30,9 @@ def save_checkpoint(
     for index, moments in state.items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
     # Tensors that share memory are refused by safetensors, and channels-last ones are not contiguous.
-    tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
     with whole_file(path) as part:
         save_file(tensors, part, {"facts": json.dumps(facts)})
 

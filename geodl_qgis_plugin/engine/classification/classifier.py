@@ -178,5 +178,7 @@ def footprint(grid: Grid) -> dict[str, Any]:
     rows = np.array([0, 0, grid.height, grid.height, 0])
     columns = np.array([0, grid.width, grid.width, 0, 0])
     eastings, northings = grid.coordinates(rows, columns)
-    ring = [[round(n, 7) for n in to_degrees.TransformPoint(float(e), float(n))[:2]] for e, n in zip(eastings, northings)]
+    ring = [
+        [round(n, 7) for n in to_degrees.TransformPoint(float(e), float(n))[:2]] for e, n in zip(eastings, northings)
+    ]
     return {"type": "Polygon", "coordinates": [ring]}

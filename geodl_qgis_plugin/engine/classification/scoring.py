@@ -102,7 +102,9 @@ def score_net(
             values, labels = tile_set.read([index])
             size = tile_set.tile_size_px
             reading = reading_of(Window(0, 0, size, size), size, size, 0, int(net.stride))  # type: ignore[arg-type]
-            scored.add(probabilities_of(net, padded(values[0], Window(0, 0, size, size), reading.outer), reading), labels[0])
+            scored.add(
+                probabilities_of(net, padded(values[0], Window(0, 0, size, size), reading.outer), reading), labels[0]
+            )
         return scored
     wanted = list(part_windows(tile_set, part, int(net.stride), halo_px))  # type: ignore[arg-type]
     for number, reading in enumerate(wanted):

@@ -45,7 +45,7 @@ class Plan:
     seed: int
     minutes: float = 0.0
     weight_decay: float = 0.01
-    class_weight: float = 0.25
+    class_weight: float = 0.0
     augment: bool = True
 
 
@@ -94,7 +94,12 @@ def train(net: nn.Module, tile_set: TileSet, plan: Plan, checkpoint: Path | None
     _prepare_intake(net.intake, tile_set, plan.seed, per_pixel=per_pixel)  # type: ignore[arg-type]
     surfaces = derived_surfaces(tile_set, net.intake, PartOfProgress(progress, 0.0, 0.03))  # type: ignore[arg-type]
     batches = Batches(
-        tile_set, plan.batch_size, plan.seed, per_pixel=per_pixel, augment=plan.augment, surfaces=surfaces if per_pixel else None
+        tile_set,
+        plan.batch_size,
+        plan.seed,
+        per_pixel=per_pixel,
+        augment=plan.augment,
+        surfaces=surfaces if per_pixel else None,
     )
     halo_px = receptive_halo_px(net) if per_pixel else 0
     epochs = plan.epochs or min(max(math.ceil(AUTOMATIC_BATCHES / len(batches)), 10), 400)
@@ -150,7 +155,9 @@ def train(net: nn.Module, tile_set: TileSet, plan: Plan, checkpoint: Path | None
             ended = "it was stopped"
             break
         if stopped:
-            raise Cancelled("Training was stopped before the first look at the validation part; there is nothing to keep.")
+            raise Cancelled(
+                "Training was stopped before the first look at the validation part; there is nothing to keep."
+            )
         if (epoch + 1) % epochs_between_checks and epoch + 1 < epochs and not out_of_time:
             continue
         scored = score_net(net, tile_set, "validation", halo_px=halo_px, progress=SilentProgress(), surfaces=surfaces)

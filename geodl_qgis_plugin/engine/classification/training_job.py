@@ -57,7 +57,12 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     for sentence in tile_set.check_sources():
         progress.warning(sentence)
     architecture = choose_architecture(
-        settings.architecture, settings.task, tile_set.bands, len(tile_set.classes), tile_set.tile_size_px, _numbers(settings)
+        settings.architecture,
+        settings.task,
+        tile_set.bands,
+        len(tile_set.classes),
+        tile_set.tile_size_px,
+        _numbers(settings),
     )
     checkpoint = _checkpoint(output, settings, tile_set)
     net = _fresh(architecture, settings.seed)
@@ -76,7 +81,9 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
 
     tested = _tested(trained, tile_set, settings, PartOfProgress(progress, 0.85, 0.99))
     page = training_page(tile_set, architecture, trained, tested, settings)
-    item = classifier_item(output.stem, tile_set, architecture, trained, tested.accuracy, tested.forest, as_dict(settings))
+    item = classifier_item(
+        output.stem, tile_set, architecture, trained, tested.accuracy, tested.forest, as_dict(settings)
+    )
     weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in trained.net.state_dict().items()}
     html = page.html()
     write_model(output, item, weights, html)

@@ -38,9 +38,13 @@ class TestedModel:
     def finding(self) -> str:
         """Return the first sentence of the report."""
         score = self.accuracy
-        text = f"In the {self.part} areas the net is right for {_percent(score.accuracy)} (kappa {_number(score.kappa)})"
+        text = (
+            f"In the {self.part} areas the net is right for {_percent(score.accuracy)} (kappa {_number(score.kappa)})"
+        )
         if self.forest is None or self.forest.accuracy is None or score.accuracy is None:
-            return f"{text}; always naming the most frequent class there would be for {_percent(score.majority_accuracy)}."
+            return (
+                f"{text}; always naming the most frequent class there would be for {_percent(score.majority_accuracy)}."
+            )
         gap = score.accuracy - self.forest.accuracy
         forest = f"{_percent(self.forest.accuracy)} (kappa {_number(self.forest.kappa)})"
         if gap > 0.005:
@@ -78,7 +82,10 @@ def training_page(
         f"F1 of each class in the {tested.part} areas" + (", and the forest's." if tested.forest else "."),
     )
     page.section("What is taken for what")
-    page.svg(charts.confusion_matrix(score, what), f"Confusion matrix of the {tested.part} areas: rows are the mapped reference.")
+    page.svg(
+        charts.confusion_matrix(score, what),
+        f"Confusion matrix of the {tested.part} areas: rows are the mapped reference.",
+    )
     score_table(page, score, what)
 
     page.section("Where it was trained and tested")
@@ -111,7 +118,9 @@ def _comparison(page: Page, tested: TestedModel, what: str) -> None:
         "Random forest": tested.forest,
         "This net": score,
     }
-    rows = [[name, a.accuracy, a.kappa, a.macro_f1, a.weighted_f1, a.balanced_accuracy] for name, a in others.items() if a]
+    rows = [
+        [name, a.accuracy, a.kappa, a.macro_f1, a.weighted_f1, a.balanced_accuracy] for name, a in others.items() if a
+    ]
     best = max(range(len(rows)), key=lambda i: rows[i][1] or 0.0)
     page.table(
         ["", "Accuracy", "Kappa", "Macro-F1", "Weighted F1", "Balanced accuracy"],
@@ -127,7 +136,10 @@ def _places(page: Page, tile_set: TileSet, tested: TestedModel) -> None:
     if tile_set.storage == "mosaic":
         step = max(-(-max(tile_set.split.shape) // _PAGE_PX), 1)
         split = np.asarray(tile_set.split[::step, ::step])
-        page.svg(maps.split_map(split, tile_set.grid), f"The parts. The buffer round test areas is {summary['buffer']:g} {metres} wide.")
+        page.svg(
+            maps.split_map(split, tile_set.grid),
+            f"The parts. The buffer round test areas is {summary['buffer']:g} {metres} wide.",
+        )
         if tested.codes is not None and (tested.codes > 0).any():
             page.svg(
                 maps.class_map(np.asarray(tile_set.labels[::step, ::step]), tile_set.classes, tile_set.grid),
@@ -142,7 +154,10 @@ def _places(page: Page, tile_set: TileSet, tested: TestedModel) -> None:
     shares = {part: tile_set.class_counts(part) for part in ("training", "validation", "test")}
     page.table(
         ["Class", *(f"{part} (pixels)" for part in shares)],
-        [[Swatch(one.colour, one.name), *(counts.get(one.code, 0) for counts in shares.values())] for one in tile_set.classes],
+        [
+            [Swatch(one.colour, one.name), *(counts.get(one.code, 0) for counts in shares.values())]
+            for one in tile_set.classes
+        ],
         "Labelled pixels of each class in each part.",
     )
     for note in tile_set.facts.get("notes", []):
@@ -168,7 +183,10 @@ def _data(page: Page, tile_set: TileSet) -> None:
     )
     page.table(
         ["Source", "Bands", "SHA-256"],
-        [[source["path"], ", ".join(map(str, source.get("bands", []))), str(source.get("sha256", ""))[:16]] for source in tile_set.facts["sources"]],
+        [
+            [source["path"], ", ".join(map(str, source.get("bands", []))), str(source.get("sha256", ""))[:16]]
+            for source in tile_set.facts["sources"]
+        ],
         "Predictors that the tiles were cut from.",
     )
 

@@ -19,14 +19,14 @@ class Settings:
     architecture: str = option("automatic", choices=("automatic", *NAMES))
     epochs: int = option(0, at_least=0, at_most=100_000)  # 0: about 3,000 batches
     batch_size: int = option(16, at_least=1, at_most=4096)
-    learning_rate: float = option(0.004, at_least=1e-7, at_most=1.0)
+    learning_rate: float = option(0.01, at_least=1e-7, at_most=1.0)
     patience: int = option(0, at_least=0)  # epochs; 0: one in four of all
     seed: int = option(0, at_least=0)
     resume: bool = True
     minutes: float = option(0.0, at_least=0)  # 0: no limit
-    class_weight: float = option(0.25, at_least=0, at_most=1)
+    class_weight: float = option(0.0, at_least=0, at_most=1)
     weight_decay: float = option(0.01, at_least=0, at_most=1)
     augment: bool = True
     dropout: float = option(0.0, at_least=0, at_most=0.9)
-    widths: list[int] = option([24, 40, 64, 96], at_least=1, at_most=2048)
+    widths: list[int] = option([16, 24, 32, 48], at_least=1, at_most=2048)
     forest: bool = True

@@ -80,7 +80,7 @@ def _pooled(intake: Intake, classes: int, *, tile_size_px: int, dropout: float =
     return ClassicCNN(intake, classes, tile_size_px=tile_size_px, pooled=True, dropout=dropout)
 
 
-def _unet(intake: Intake, classes: int, *, widths: Sequence[int] = (24, 40, 64, 96), dropout: float = 0.0) -> nn.Module:
+def _unet(intake: Intake, classes: int, *, widths: Sequence[int] = (16, 24, 32, 48), dropout: float = 0.0) -> nn.Module:
     return UNet(intake, classes, widths=widths, dropout=dropout)
 
 
@@ -94,7 +94,12 @@ DEFAULTS = {EACH_PIXEL: "unet", EACH_TILE: "pooled"}
 
 
 def choose_architecture(
-    name: str, task: str, bands: Sequence[Band], classes: int, tile_size_px: int, numbers: Mapping[str, Any] | None = None
+    name: str,
+    task: str,
+    bands: Sequence[Band],
+    classes: int,
+    tile_size_px: int,
+    numbers: Mapping[str, Any] | None = None,
 ) -> Architecture:
     """
     Return the architecture for a task and its data.
@@ -113,15 +118,18 @@ def choose_architecture(
         raise SettingsError(f"ARCHITECTURE {name!r} does not classify {task}. Choose automatic, or one of {fitting}.")
     chosen = dict(numbers or {})
     surfaces = [] if name == "classic" else [i for i, band in enumerate(bands) if is_surface(band)]
-    if task == EACH_TILE:
-        if positions(tile_size_px) < 1:
-            raise SettingsError(f"Tiles of {tile_size_px} pixels are too small for this net. Extract tiles of 22 or more.")
-        chosen["tile_size_px"] = tile_size_px
     kept = [i for i in range(len(bands)) if i not in surfaces]
     # A tile net sees a window and no more, so what its first layer looks at must be small beside it.
-    radii, reaches = ([2, 5, 15], [5, 15]) if task == EACH_PIXEL else ([2, 5], [])
+    radii, reaches = ([2, 5, 15], [3, 15]) if task == EACH_PIXEL else ([2, 5], [5])
     if not surfaces:
         radii, reaches = [], []
+    if task == EACH_TILE:
+        smallest = 22 + 2 * max([*radii, *reaches], default=0)
+        if positions(tile_size_px - smallest + 22) < 1:
+            raise SettingsError(
+                f"Tiles of {tile_size_px} pixels are too small for the net {name!r}. Extract tiles of {smallest} pixels or more."
+            )
+        chosen["tile_size_px"] = tile_size_px
     return Architecture(name, len(bands), classes, kept, surfaces, radii, reaches, chosen)
 
 

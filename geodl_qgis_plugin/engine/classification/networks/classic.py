@@ -16,7 +16,7 @@ class ClassicCNN(nn.Module):
     A class for a tile; (batch, band, row, column) in, logits (batch, class, row, column) out.
 
     Convolutions are unpadded, so the net slides: given more than one tile it returns the logits of the tiles that start at every
-    `stride` pixels, the same as window by window. With the dense head and 128×128 tiles of one band and ten classes it has
+    `stride` pixels, the same as window by window: what the first layer derives near an edge, where it sees less, is cut off. With the dense head and 128×128 tiles of one band and ten classes it has
     3,305,354 weights.
 
     Parameters
@@ -40,14 +40,16 @@ class ClassicCNN(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv2d(inputs, outputs, 3) for inputs, outputs in zip((intake.channels, *FILTERS), FILTERS)
         )
-        self.positions = positions(tile_size_px)
+        self.positions = positions(tile_size_px - 2 * intake.halo_px)
         self.dense = nn.Conv2d(FILTERS[-1], DENSE, 1 if pooled else self.positions)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(DENSE, classes, 1)
 
     def forward(self, values: Tensor, derived: Tensor | None = None) -> Tensor:
         """Return logits, (batch, class, 1, 1) for one tile."""
-        return self.body(self.intake(values, derived))
+        halo = self.intake.halo_px
+        channels = self.intake(values, derived)
+        return self.body(channels[:, :, halo : channels.shape[2] - halo, halo : channels.shape[3] - halo])
 
     def body(self, channels: Tensor) -> Tensor:
         """Return logits of scaled channels: all that is learnt."""

@@ -5,9 +5,9 @@ Absolute elevation does not transfer from one region to another, and taking off 
 windows differ from a map in one pass. Two fixed transforms of a surface do neither:
 
 - the local high-pass, a value minus the mean of the valid values within r pixels, for a few r;
-- horizons, the steepest ascent and descent along a line of sight in eight directions, within a few reaches: what openness
-  (Yokoyama et al. 2002, doi:10.1016/S0098-3004(01)00085-7) and geomorphons (Jasiewicz & Stepinski 2013,
-  doi:10.1016/j.geomorph.2012.11.005) are made of. Convolutions learn a maximum along a line slowly.
+- horizons, the steepest ascent and descent along a line of sight in eight directions, near and far: what openness
+  (Yokoyama et al. 2002) and geomorphons (Jasiewicz & Stepinski 2013, doi:10.1016/j.geomorph.2012.11.005) are made of.
+  Convolutions learn a maximum along a line slowly.
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ class Intake(nn.Module):
         Bands whose values themselves are passed on.
     surfaces : sequence of int
         Bands that are passed on as high-passes and horizons.
-    radii, reaches : sequences of int
-        Of the high-passes' square windows and of the lines of sight, pixels.
+    radii : sequence of int
+        Of the high-passes' square windows, pixels.
+    reaches : sequence of int
+        Where the lines of sight end, pixels: each begins where the one before it ends.
     """
 
     offset: Tensor
@@ -144,49 +146,52 @@ def local_mean(values: Tensor, known: Tensor, radius: int) -> Tensor:
 
 def horizons(surface: Tensor, reaches: Sequence[int]) -> list[Tensor]:
     """
-    Return the steepest ascents and descents in eight directions, within each reach.
+    Return the steepest ascents and descents in eight directions, within each stretch of the line of sight.
 
     Parameters
     ----------
     surface : tensor (batch, 1, row, column)
         NaN where there is no value: sight passes over it.
     reaches : sequence of int
-        In pixels, ascending.
+        Distances at which the stretches end, in pixels, ascending; the first begins at the pixel itself.
 
     Returns
     -------
     list of tensors (batch, 8, row, column)
-        For each reach the ascents, then the descents, in units of the surface a pixel; 0 where nothing is in sight.
+        For each stretch the ascents, then the descents, in units of the surface a pixel; 0 where nothing is in sight.
     """
     if not reaches:
         return []
     reach, (height, width) = reaches[-1], surface.shape[-2:]
     padded = F.pad(surface, (reach, reach, reach, reach), value=torch.nan)
-    steps = sight_distances(reaches)
-    shape = (surface.shape[0], len(DIRECTIONS), height, width)
-    ascents = [surface.new_empty(shape) for _ in reaches]
-    descents = [surface.new_empty(shape) for _ in reaches]
-    for number, (down, right) in enumerate(DIRECTIONS):
-        length = (down**2 + right**2) ** 0.5
-        highest = lowest = torch.full_like(surface, torch.nan)
-        for step in steps:
-            top, left = reach + down * step, reach + right * step
-            slope = (padded[..., top : top + height, left : left + width] - surface) / (step * length)
-            highest, lowest = torch.fmax(highest, slope), torch.fmin(lowest, slope)
-            if step in reaches:
-                index = reaches.index(step)
-                ascents[index][:, number] = highest[:, 0]
-                descents[index][:, number] = lowest[:, 0]
-    return [part.nan_to_num_(0.0) for pair in zip(ascents, descents) for part in pair]
+    parts = []
+    for start, end in zip((0, *reaches), reaches):
+        ascents = surface.new_empty((surface.shape[0], len(DIRECTIONS), height, width))
+        descents = torch.empty_like(ascents)
+        for number, (down, right) in enumerate(DIRECTIONS):
+            length = (down**2 + right**2) ** 0.5
+            highest = lowest = torch.full_like(surface, torch.nan)
+            for step in sight_steps(start, end, length):
+                top, left = reach + down * step, reach + right * step
+                slope = (padded[..., top : top + height, left : left + width] - surface) / (step * length)
+                highest, lowest = torch.fmax(highest, slope), torch.fmin(lowest, slope)
+            ascents[:, number], descents[:, number] = highest[:, 0], lowest[:, 0]
+        parts += [ascents.nan_to_num_(0.0), descents.nan_to_num_(0.0)]
+    return parts
 
 
-def sight_distances(reaches: Sequence[int]) -> list[int]:
-    """Return the distances at which a line of sight is sampled: all near ones, then steps that grow by a quarter."""
-    distances, step = set(reaches), 1
-    while step <= reaches[-1]:
-        distances.add(step)
-        step += max(step // 4, 1)
-    return sorted(distances)
+def sight_steps(start: int, end: int, length: float) -> list[int]:
+    """
+    Return the steps, each ``length`` pixels long, at which a line is sampled beyond ``start`` and up to ``end`` pixels.
+
+    Every one up to 16, then steps that grow by a sixteenth; at least one, so that a short stretch sees something diagonally too.
+    """
+    steps, step = [], 1
+    while step * length <= end:
+        if step * length > start:
+            steps.append(step)
+        step += max(step // 16, 1)
+    return steps or [max(int(end / length), 1)]
 
 
 def _spread(sample: Tensor) -> float:

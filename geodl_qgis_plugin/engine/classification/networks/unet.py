@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .intake import Intake
+from .sight import Sight
 
 
 class UNet(nn.Module):
@@ -30,12 +31,17 @@ class UNet(nn.Module):
     tile_size_px = None
 
     def __init__(
-        self, intake: Intake, classes: int, *, widths: Sequence[int] = (24, 40, 64, 96), dropout: float = 0.0
+        self, intake: Intake, classes: int, *, widths: Sequence[int] = (16, 24, 32, 48), dropout: float = 0.0
     ) -> None:
         super().__init__()
         self.intake = intake
         self.stride = 2 ** (len(widths) - 1)
-        self.stem = nn.Sequential(_convolution(intake.channels, widths[0], 1), _convolution(widths[0], widths[0], 3))
+        self.sight = Sight(intake)
+        # Pixel by pixel first, wide enough to tell thresholds apart; then with the neighbours.
+        self.pixel = nn.Sequential(
+            _convolution(self.sight.channels, 2 * widths[0], 1), _convolution(2 * widths[0], 2 * widths[0], 1)
+        )
+        self.stem = _convolution(2 * widths[0], widths[0], 3)
         self.down = nn.ModuleList(
             nn.Sequential(_convolution(above, width, 3), _convolution(width, width, 3))
             for above, width in zip(widths, widths[1:])
@@ -45,7 +51,7 @@ class UNet(nn.Module):
             nn.Sequential(_convolution(below + width, width, 1), _convolution(width, width, 3))
             for width, below in zip(widths[-2::-1], widths[:0:-1])
         )
-        self.head = nn.Conv2d(widths[0], classes, 1)
+        self.head = nn.Conv2d(3 * widths[0], classes, 1)
 
     def forward(self, values: Tensor, derived: Tensor | None = None) -> Tensor:
         """Return logits."""
@@ -53,7 +59,8 @@ class UNet(nn.Module):
 
     def body(self, channels: Tensor) -> Tensor:
         """Return logits of scaled channels: all that is learnt."""
-        x = self.stem(channels.contiguous(memory_format=torch.channels_last))
+        alone = self.pixel(self.sight(channels).contiguous(memory_format=torch.channels_last))
+        x = self.stem(alone)
         skips = []
         for block in self.down:
             skips.append(x)
@@ -61,7 +68,7 @@ class UNet(nn.Module):
         x = self.dropout(x)
         for block in self.up:
             x = block(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skips.pop()], dim=1))
-        logits: Tensor = self.head(x)
+        logits: Tensor = self.head(torch.cat([x, alone], dim=1))
         return logits
 
 

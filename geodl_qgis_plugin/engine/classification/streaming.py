@@ -1,0 +1,92 @@
+"""One reader, one computing thread, one writer, with short queues between them: reading and writing cost no time of their own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+_DEPTH = 2
+
+
+class _End:
+    """Marks the end of a queue, and carries what went wrong."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+def ahead(things: Iterable[A]) -> Iterator[A]:
+    """Yield what an iterable yields, made in a thread of its own a few steps ahead; it is stopped when nobody takes any more."""
+    line: queue.Queue[Any] = queue.Queue(_DEPTH)
+    ended = threading.Event()
+
+    def put(thing: Any) -> bool:
+        while not ended.is_set():
+            try:
+                line.put(thing, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def make() -> None:
+        try:
+            for thing in things:
+                if not put(thing):
+                    return
+            put(_End())
+        except BaseException as error:  # handed to the thread that waits
+            put(_End(error))
+
+    maker = threading.Thread(target=make, name="reader", daemon=True)
+    maker.start()
+    try:
+        while not isinstance(thing := line.get(), _End):
+            yield thing
+        if thing.error is not None:
+            raise thing.error
+    finally:
+        ended.set()
+        maker.join()
+
+
+class Behind:
+    """
+    Calls a function in a thread of its own, in order, while the caller goes on.
+
+    Used as a context: leaving it waits for what is left, and raises what went wrong.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self._function = function
+        self._line: queue.Queue[Any] = queue.Queue(_DEPTH)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+
+    def __enter__(self) -> Behind:
+        self._thread.start()
+        return self
+
+    def __call__(self, *arguments: Any) -> None:
+        """Hand over one call; raises what went wrong in an earlier one."""
+        if self._error is not None:
+            raise self._error
+        self._line.put(arguments)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._line.put(_End())
+        self._thread.join()
+        if kind is None and self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        while not isinstance(arguments := self._line.get(), _End):
+            if self._error is None:
+                try:
+                    self._function(*arguments)
+                except BaseException as error:  # handed to the caller at its next call
+                    self._error = error

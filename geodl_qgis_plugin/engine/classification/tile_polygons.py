@@ -1,0 +1,74 @@
+"""Classified tiles as polygons: one square a tile, with its class and confidence, in a styled GeoPackage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from osgeo import ogr
+
+from ..files import whole_file
+from ..rasters.grid import Grid, Window
+from ..rasters.styles import polygons_qml, write_layer_style
+from ..rasters.writer import gdal_sentences
+from .classifier import Classifier
+
+LAYER = "tiles"
+
+
+class TilePolygons:
+    """
+    A GeoPackage of tiles that is written row by row; a context that keeps all or nothing.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the area that is classified; tiles start at its upper left corner, every ``step`` pixels.
+    """
+
+    def __init__(self, path: str, grid: Grid, model: Classifier, size: int, step: int) -> None:
+        self._path, self._grid, self._classes = Path(path), grid, model.classes
+        self._size, self._step = size, step
+
+    def __enter__(self) -> TilePolygons:
+        self._whole = whole_file(self._path)
+        self._part = self._whole.__enter__()
+        with gdal_sentences(self._path):
+            self._dataset: Any = ogr.GetDriverByName("GPKG").CreateDataSource(str(self._part))
+            self._layer: Any = self._dataset.CreateLayer(LAYER, self._grid.spatial_reference, ogr.wkbPolygon)
+            for name, kind in (("class", ogr.OFTString), ("code", ogr.OFTInteger), ("confidence", ogr.OFTReal)):
+                self._layer.CreateField(ogr.FieldDefn(name, kind))
+            self._dataset.StartTransaction()
+        return self
+
+    def write(self, probabilities: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_], place: Window) -> None:
+        """Write a block of tiles: probabilities (class, row, column), which hold data, and where they lie, in tiles."""
+        best, sure = probabilities.argmax(axis=0), probabilities.max(axis=0)
+        with gdal_sentences(self._path):
+            for row, column in zip(*np.nonzero(valid)):
+                one = self._classes[int(best[row, column])]
+                feature = ogr.Feature(self._layer.GetLayerDefn())
+                feature.SetGeometry(self._square(place.row + int(row), place.column + int(column)))
+                feature["class"], feature["code"] = one.name, one.code
+                feature["confidence"] = round(float(sure[row, column]), 4)
+                self._layer.CreateFeature(feature)
+
+    def __exit__(self, *error: Any) -> None:
+        with gdal_sentences(self._path):
+            if error[0] is None:
+                self._dataset.CommitTransaction()
+            self._layer = self._dataset = None
+            if error[0] is None:
+                write_layer_style(self._part, LAYER, polygons_qml(self._classes))
+        self._whole.__exit__(*error)
+
+    def _square(self, row: int, column: int) -> ogr.Geometry:
+        top, left, size = row * self._step, column * self._step, self._size
+        ring = ogr.Geometry(ogr.wkbLinearRing)
+        for down, right in ((0, 0), (0, size), (size, size), (size, 0), (0, 0)):
+            ring.AddPoint_2D(*self._grid.coordinates(top + down, left + right))
+        polygon = ogr.Geometry(ogr.wkbPolygon)
+        polygon.AddGeometry(ring)
+        return polygon

@@ -1,0 +1,95 @@
+"""geodl:classifyraster: from a model and rasters to a styled map."""
+
+from typing import Any
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterMultipleLayers,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterVectorDestination,
+)
+
+from .base import GeoDLAlgorithm
+
+
+class ClassifyRaster(GeoDLAlgorithm):
+    """Maps the classes of a model."""
+
+    NAME, GROUP_ID = "classifyraster", "classification"
+    MODEL, PREDICTORS, EXTENT, STRIDE = "MODEL", "PREDICTORS", "EXTENT", "STRIDE"
+    OUTPUT, CONFIDENCE, PROBABILITIES, POLYGONS = "OUTPUT", "CONFIDENCE", "PROBABILITIES", "POLYGONS"
+
+    def displayName(self) -> str:
+        """Return the name in the toolbox."""
+        return self.tr("Classify raster")
+
+    def shortDescription(self) -> str:
+        """Return one sentence."""
+        return self.tr("Map classes with a trained model, as a styled layer, with its confidence.")
+
+    def about(self) -> str:
+        """Return further help."""
+        return self.tr(
+            "<p>Rasters of any size work: they are read window by window, and the map is the same as in one pass. The map has "
+            "the classes' names and colours, and overviews. Pixels without a value in some band stay without a class.</p>"
+            "<p>A model for tiles gives a raster with one pixel a tile and, if asked for, the tiles as polygons.</p>"
+        )
+
+    def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
+        """Define the parameters."""
+        self.add(
+            QgsProcessingParameterFile(self.MODEL, self.tr("Model"), fileFilter=self.tr("GeoDL model (*.geodl)")),
+            help=self.tr("File that “Train classifier” made, here or elsewhere."),
+        )
+        self.add(
+            QgsProcessingParameterMultipleLayers(
+                self.PREDICTORS, self.tr("Predictors"), QgsProcessing.SourceType.TypeRaster
+            ),
+            help=self.tr(
+                "Rasters with the bands that the model was trained on; bands are found by their names. The map lies on the first "
+                "raster's grid; the others are warped to it."
+            ),
+        )
+        self.add(
+            QgsProcessingParameterExtent(self.EXTENT, self.tr("Extent"), optional=True),
+            help=self.tr("Part of the raster to map; all of it if left empty."),
+        )
+        self.add(
+            QgsProcessingParameterNumber(
+                self.STRIDE, self.tr("Step of a model for tiles (pixels)"), defaultValue=0, minValue=0
+            ),
+            help=self.tr(
+                "How far apart tiles start; 0 lays them side by side. Steps that are multiples of 8 are fast, since neighbouring "
+                "tiles share the work. Models for pixels have no use for it."
+            ),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterRasterDestination(self.OUTPUT, self.tr("Classes")),
+            help=self.tr("Class of each pixel, with names, colours and overviews; 0 is nodata."),
+        )
+        self.add(
+            QgsProcessingParameterRasterDestination(
+                self.CONFIDENCE, self.tr("Confidence"), optional=True, createByDefault=False
+            ),
+            help=self.tr("Probability of the mapped class, 0 to 1."),
+        )
+        self.add(
+            QgsProcessingParameterRasterDestination(
+                self.PROBABILITIES, self.tr("Probabilities"), optional=True, createByDefault=False
+            ),
+            help=self.tr("Probability of each class, one band each, 0 to 1."),
+        )
+        self.add(
+            QgsProcessingParameterVectorDestination(
+                self.POLYGONS,
+                self.tr("Tiles as polygons"),
+                QgsProcessing.SourceType.TypeVectorPolygon,
+                optional=True,
+                createByDefault=False,
+            ),
+            help=self.tr("One square a tile, with class and confidence; only for models that classify tiles."),
+        )

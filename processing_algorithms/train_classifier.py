@@ -1,0 +1,218 @@
+"""geodl:trainclassifier: from a tile set to a model, with an honest report."""
+
+from typing import Any
+
+from qgis.core import (
+    Qgis,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
+)
+
+from geodl_qgis_plugin.engine.errors import SettingsError
+
+from .base import GeoDLAlgorithm
+
+
+class TrainClassifier(GeoDLAlgorithm):
+    """Trains a convolutional net on a tile set."""
+
+    NAME, GROUP_ID = "trainclassifier", "classification"
+    TILES, TASK, ARCHITECTURE, EPOCHS, BATCH_SIZE = "TILES", "TASK", "ARCHITECTURE", "EPOCHS", "BATCH_SIZE"
+    LEARNING_RATE, PATIENCE, SEED, RESUME, MINUTES = "LEARNING_RATE", "PATIENCE", "SEED", "RESUME", "MINUTES"
+    CLASS_WEIGHT, WEIGHT_DECAY, AUGMENT, DROPOUT, WIDTHS = (
+        "CLASS_WEIGHT",
+        "WEIGHT_DECAY",
+        "AUGMENT",
+        "DROPOUT",
+        "WIDTHS",
+    )
+    FOREST, OUTPUT, REPORT = "FOREST", "OUTPUT", "REPORT"
+    TASKS = ("each pixel", "each tile")
+    ARCHITECTURES = ("automatic", "unet", "pooled", "classic")
+
+    def displayName(self) -> str:
+        """Return the name in the toolbox."""
+        return self.tr("Train classifier")
+
+    def shortDescription(self) -> str:
+        """Return one sentence."""
+        return self.tr(
+            "Train a convolutional net on tiles, and score it where it has not been, beside a random forest."
+        )
+
+    def about(self) -> str:
+        """Return further help."""
+        return self.tr(
+            "<p>The net learns from the training part of the tile set; the validation part decides which state is kept and when "
+            "to stop; the test part is seen once, at the end. The report says first whether the net or the forest is the better "
+            "of the two there.</p>"
+            "<p>“each pixel” trains a U-Net, which gives every pixel a class; “each tile” trains the classic CNN (three 3×3 "
+            "convolutions with 32, 64 and 128 filters), which gives one to a whole tile. Elevation is never learnt as such: "
+            "the net sees it less its mean nearby, and as lines of sight.</p>"
+            "<p>Cancelling keeps the best state so far. If the power fails, the same command goes on.</p>"
+        )
+
+    def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
+        """Define the parameters."""
+        whole, real = Qgis.ProcessingNumberParameterType.Integer, Qgis.ProcessingNumberParameterType.Double
+        self.add(
+            QgsProcessingParameterFile(self.TILES, self.tr("Tile set"), Qgis.ProcessingFileParameterBehavior.Folder),
+            help=self.tr("Folder that “Extract tiles” made."),
+        )
+        self.add(
+            QgsProcessingParameterEnum(
+                self.TASK, self.tr("Classify"), list(self.TASKS), defaultValue=self.TASKS[0], usesStaticStrings=True
+            ),
+            help=self.tr("Whether each pixel gets a class, or each tile as a whole."),
+        )
+        self.add(
+            QgsProcessingParameterEnum(
+                self.ARCHITECTURE,
+                self.tr("Architecture"),
+                list(self.ARCHITECTURES),
+                defaultValue=self.ARCHITECTURES[0],
+                usesStaticStrings=True,
+            ),
+            help=self.tr(
+                "The net. “unet” is for pixels; “pooled” (the default) and “classic” are for tiles, the latter with weights for "
+                "every position of its dense layer."
+            ),
+        )
+        self.add(
+            QgsProcessingParameterNumber(self.EPOCHS, self.tr("Epochs (0: automatic)"), whole, 0, minValue=0),
+            help=self.tr("How often the net sees all training tiles. 0 chooses as many as about 3,000 batches need."),
+        )
+        self.add(
+            QgsProcessingParameterNumber(
+                self.MINUTES, self.tr("Minutes at most (0: no limit)"), real, 0.0, minValue=0.0
+            ),
+            help=self.tr(
+                "Time for training. The learning rate falls with the time, so that the net is ready when it is over; how far it "
+                "gets then depends on the machine, and two runs differ."
+            ),
+        )
+        self.add(
+            QgsProcessingParameterNumber(self.BATCH_SIZE, self.tr("Batch size (tiles)"), whole, 16, minValue=1),
+            help=self.tr("Tiles that are learnt from at once. Smaller ones need less memory."),
+        )
+        self.add(
+            QgsProcessingParameterNumber(self.SEED, self.tr("Seed"), whole, 0, minValue=0),
+            help=self.tr("Start of all random choices: the same seed on the same tiles gives the same net."),
+        )
+        self._add_advanced(whole, real)
+        self.add(
+            QgsProcessingParameterFileDestination(self.OUTPUT, self.tr("Model"), self.tr("GeoDL model (*.geodl)")),
+            help=self.tr("One file that holds all that is needed to map with the model; it can be sent to others."),
+        )
+        self.add(
+            QgsProcessingParameterFileDestination(
+                self.REPORT, self.tr("Report"), self.tr("Web page (*.html)"), optional=True, createByDefault=True
+            ),
+            help=self.tr("One web page: scores beside the forest's, confusion, learning curves, map of the split."),
+        )
+        for name, text in (
+            ("ACCURACY", self.tr("Accuracy on the test part")),
+            ("MACRO_F1", self.tr("Macro-F1 on the test part")),
+            ("KAPPA", self.tr("Kappa on the test part")),
+            ("FOREST_ACCURACY", self.tr("Accuracy of the forest")),
+            ("FOREST_KAPPA", self.tr("Kappa of the forest")),
+            ("FOREST_MACRO_F1", self.tr("Macro-F1 of the forest")),
+            ("MAJORITY_ACCURACY", self.tr("Accuracy of always naming the most frequent class")),
+        ):
+            self.add_output(QgsProcessingOutputNumber(name, text))
+
+    def _add_advanced(self, whole: Any, real: Any) -> None:
+        def number(name: str, text: str, kind: Any, default: float, help: str, **limits: float) -> None:
+            self.add(QgsProcessingParameterNumber(name, text, kind, default, **limits), help=help, advanced=True)
+
+        number(
+            self.LEARNING_RATE,
+            self.tr("Learning rate"),
+            real,
+            0.01,
+            self.tr(
+                "Largest step of the optimiser (AdamW); it rises at first and then falls along a cosine. Try a third of it "
+                "where training loses its way."
+            ),
+            minValue=1e-7,
+            maxValue=1.0,
+        )
+        number(
+            self.PATIENCE,
+            self.tr("Patience (epochs, 0: automatic)"),
+            whole,
+            0,
+            self.tr("Stop when the validation part has not got better for so many epochs. 0 waits a quarter of all."),
+            minValue=0,
+        )
+        number(
+            self.CLASS_WEIGHT,
+            self.tr("Weight of rare classes (0 to 1)"),
+            real,
+            0.0,
+            self.tr("0 counts all pixels alike; 1 counts all classes alike, however rare; 0.5 lies between."),
+            minValue=0.0,
+            maxValue=1.0,
+        )
+        number(
+            self.WEIGHT_DECAY,
+            self.tr("Weight decay"),
+            real,
+            0.01,
+            self.tr("How strongly weights are held small. More of it helps where training areas are few."),
+            minValue=0.0,
+            maxValue=1.0,
+        )
+        number(
+            self.DROPOUT,
+            self.tr("Dropout (0 to 0.9)"),
+            real,
+            0.0,
+            self.tr("Share of the deepest features left out at random while training, against learning by heart."),
+            minValue=0.0,
+            maxValue=0.9,
+        )
+        self.add(
+            QgsProcessingParameterString(self.WIDTHS, self.tr("Widths of the U-Net"), "16, 24, 32, 48"),
+            help=self.tr(
+                "Channels at full resolution and after each halving. More and wider ones learn more, and are slower."
+            ),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterBoolean(self.AUGMENT, self.tr("Turn, mirror and move tiles"), True),
+            help=self.tr(
+                "Shows each tile in all orientations that keep its bands true (none with a hillshade lit from one side)."
+            ),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterBoolean(self.FOREST, self.tr("Train a forest beside the net"), True),
+            help=self.tr("A random forest on the same labels and split, to compare with."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterBoolean(self.RESUME, self.tr("Go on with a run that was broken off"), True),
+            help=self.tr("Where the same command was broken off, training goes on after its last finished check."),
+            advanced=True,
+        )
+
+    def settings(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
+        """Return the job's settings, with the widths as numbers."""
+        settings = super().settings(parameters, context, feedback)
+        text = str(settings.get("widths", ""))
+        try:
+            settings["widths"] = [int(part) for part in text.replace(";", ",").replace(",", " ").split()]
+        except ValueError as error:
+            sentence = self.tr("WIDTHS is “{}”, but must be whole numbers separated by commas, such as 16, 24, 32, 48.")
+            raise SettingsError(sentence.format(text)) from error
+        return settings
