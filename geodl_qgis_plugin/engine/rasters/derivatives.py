@@ -60,8 +60,8 @@ def horn_gradient(values: Array, axes: Array) -> Gradient:
     Parameters
     ----------
     values : array (row, column)
-        NaN where missing. A missing neighbour is extrapolated through the pixel from the opposite one, so every valid
-        pixel gets a value, and a plane keeps its slope up to its edge.
+        NaN where missing. Missing neighbours are put where a plane through the pixel would have them, so every valid pixel
+        gets a value, and a plane keeps its slope up to its edge.
     axes : array (2, 2)
         ``[[east, north] of a step along a row, [east, north] of a step down a column]``, in metres.
     """
@@ -142,28 +142,63 @@ def multidirectional_hillshade(gradient: Gradient, altitude_degrees: float = 45.
 
 def _weighted(values: Array, weights: list[Array]) -> list[Array]:
     """Return one weighted sum of the neighbours per table of weights; weights must add up to nothing."""
-    radius = weights[0].shape[0] // 2
-    padded = np.pad(values, radius, constant_values=np.nan)
-    height, width = values.shape
-    whole = bool(np.isfinite(padded).all())
-
-    def neighbour(row: int, column: int) -> Array:
-        return padded[radius + row : radius + row + height, radius + column : radius + column + width]
-
+    neighbours = _Neighbours(values, weights[0].shape[0] // 2)
     sums = [np.zeros_like(values) for _ in weights]
-    steps = range(-radius, radius + 1)
-    for row in steps:
-        for column in steps:
-            factors = [table[row + radius, column + radius] for table in weights]
-            if not any(factors):
-                continue
-            difference = neighbour(row, column) - values
-            if not whole:
-                opposite = values - neighbour(-row, -column)
-                difference = np.where(
-                    np.isfinite(difference), difference, np.where(np.isfinite(opposite), opposite, 0.0)
-                )
-            for total, factor in zip(sums, factors, strict=True):
-                if factor:
-                    total += factor * difference
+    for row, column in neighbours.steps:
+        factors = [table[row + neighbours.radius, column + neighbours.radius] for table in weights]
+        if not any(factors):
+            continue
+        difference = neighbours.difference(row, column)
+        for total, factor in zip(sums, factors, strict=True):
+            if factor:
+                total += factor * difference
     return [np.where(np.isfinite(values), total, np.nan) for total in sums]
+
+
+class _Neighbours:
+    """
+    Differences from each pixel to its neighbours, as a plane through the pixel would have them where they are missing.
+
+    A missing one is taken from the opposite neighbour; failing that, from those along the row and along the column.
+    """
+
+    def __init__(self, values: Array, radius: int) -> None:
+        self.radius = radius
+        self._values = values
+        self._padded = np.pad(values, radius, constant_values=np.nan)
+        self._straight: dict[tuple[int, int], Array] = {}
+        steps = range(-radius, radius + 1)
+        # along rows and columns first, near ones before far ones: the others lean on them
+        self.steps = sorted(
+            ((row, column) for row in steps for column in steps if row or column),
+            key=lambda step: (step[0] != 0 and step[1] != 0, abs(step[0]) + abs(step[1])),
+        )
+
+    def difference(self, row: int, column: int) -> Array:
+        """Return the neighbour ``row`` rows down and ``column`` columns right less the pixel."""
+        found = self._found(row, column)
+        missing = ~np.isfinite(found)
+        if missing.any():
+            opposite = -self._found(-row, -column)
+            found = np.where(missing, np.where(np.isfinite(opposite), opposite, self._plane(row, column)), found)
+        if row == 0 or column == 0:
+            self._straight[row, column] = found
+        return found
+
+    def _found(self, row: int, column: int) -> Array:
+        height, width = self._values.shape
+        top, left = self.radius + row, self.radius + column
+        difference: Array = self._padded[top : top + height, left : left + width] - self._values
+        return difference
+
+    def _plane(self, row: int, column: int) -> Array | float:
+        if row and column:
+            return self._along(row, 0) + self._along(0, column)
+        if abs(row + column) > 1:
+            return abs(row + column) * self._along(np.sign(row), np.sign(column))
+        return 0.0
+
+    def _along(self, row: int, column: int) -> Array:
+        if (row, column) not in self._straight:
+            self.difference(int(row), int(column))
+        return self._straight[row, column]
