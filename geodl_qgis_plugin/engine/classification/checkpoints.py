@@ -33,6 +33,7 @@ def save_checkpoint(
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
         save_file(tensors, part, {"facts": json.dumps(facts)})
 

@@ -61,14 +61,6 @@ class Scored:
         """Return the scores."""
         return self.counter.accuracy()
 
-    @property
-    def score(self) -> float:
-        """Return what models are chosen by: the mean of accuracy and macro-F1, so that rare classes count; -1 without any."""
-        accuracy = self.accuracy
-        if accuracy.accuracy is None or accuracy.macro_f1 is None:
-            return -1.0
-        return (accuracy.accuracy + accuracy.macro_f1) / 2
-
 
 def score_net(
     net: nn.Module,

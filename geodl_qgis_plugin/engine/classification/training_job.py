@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +200,4 @@ def _checkpoint(output: Path, settings: Settings, tile_set: TileSet) -> Path:
     folder = output.parent / f".{output.stem}.{digest}.training"
     if not settings.resume:
         shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "settings.json").write_text(json.dumps(asdict(settings), indent=1), encoding="utf-8")
     return folder / "checkpoint.safetensors"

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..rasters.grid import Window
 from ..reports import charts, maps
 from ..reports.page import Page, Swatch
 from ..settings import as_dict
@@ -141,15 +142,17 @@ def _places(page: Page, tile_set: TileSet, tested: TestedModel) -> None:
             f"The parts. The buffer round test areas is {summary['buffer']:g} {metres} wide.",
         )
         if tested.codes is not None and (tested.codes > 0).any():
+            window = _bounding(tested.codes > 0)
+            reference = np.asarray(tile_set.labels[::step, ::step])[window.slices]
+            shown = Window(window.row * step, window.column * step, window.height * step, window.width * step)
+            grid = tile_set.grid.part(shown)
             page.svg(
-                maps.class_map(np.asarray(tile_set.labels[::step, ::step]), tile_set.classes, tile_set.grid),
-                "What was mapped: the reference.",
-                half=True,
+                maps.class_map(reference, tile_set.classes, grid),
+                f"The {tested.part} areas and what lies between them: the reference.",
             )
             page.svg(
-                maps.class_map(tested.codes, tile_set.classes, tile_set.grid),
+                maps.class_map(tested.codes[window.slices], tile_set.classes, grid),
                 f"What the net maps in the {tested.part} areas.",
-                half=True,
             )
     shares = {part: tile_set.class_counts(part) for part in ("training", "validation", "test")}
     page.table(
@@ -162,6 +165,13 @@ def _places(page: Page, tile_set: TileSet, tested: TestedModel) -> None:
     )
     for note in tile_set.facts.get("notes", []):
         page.warning(note)
+
+
+def _bounding(there: npt.NDArray[np.bool_]) -> Window:
+    """Return the smallest window that holds all that is true."""
+    rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
+    height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+    return Window(int(rows[0]), int(columns[0]), height, width)
 
 
 def _data(page: Page, tile_set: TileSet) -> None:
