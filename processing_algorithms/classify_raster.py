@@ -49,8 +49,8 @@ class ClassifyRaster(GeoDLAlgorithm):
                 self.PREDICTORS, self.tr("Predictors"), QgsProcessing.SourceType.TypeRaster
             ),
             help=self.tr(
-                "Rasters with the bands that the model was trained on; bands are found by their names. The map lies on the first "
-                "raster's grid; the others are warped to it."
+                "Rasters with the bands that the model was trained on; bands are found by their names. The map lies on the "
+                "first raster's grid; the others are warped to it."
             ),
         )
         self.add(
@@ -62,8 +62,8 @@ class ClassifyRaster(GeoDLAlgorithm):
                 self.STRIDE, self.tr("Step of a model for tiles (pixels)"), defaultValue=0, minValue=0
             ),
             help=self.tr(
-                "How far apart tiles start; 0 lays them side by side. Steps that are multiples of 8 are fast, since neighbouring "
-                "tiles share the work. Models for pixels have no use for it."
+                "How far apart tiles start; 0 lays them side by side. Steps that are multiples of 8 are fast, since "
+                "neighbouring tiles share the work. Models for pixels have no use for it."
             ),
             advanced=True,
         )

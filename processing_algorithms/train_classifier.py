@@ -50,9 +50,9 @@ class TrainClassifier(GeoDLAlgorithm):
     def about(self) -> str:
         """Return further help."""
         return self.tr(
-            "<p>The net learns from the training part of the tile set; the validation part decides which state is kept and when "
-            "to stop; the test part is seen once, at the end. The report says first whether the net or the forest is the better "
-            "of the two there.</p>"
+            "<p>The net learns from the training part of the tile set; the validation part decides which state is kept and "
+            "when to stop; the test part is seen once, at the end. The report says first whether the net or the forest is the "
+            "better of the two there.</p>"
             "<p>“each pixel” trains a U-Net, which gives every pixel a class; “each tile” trains the classic CNN (three 3×3 "
             "convolutions with 32, 64 and 128 filters), which gives one to a whole tile. Elevation is never learnt as such: "
             "the net sees it less its mean nearby, and as lines of sight.</p>"
@@ -81,8 +81,8 @@ class TrainClassifier(GeoDLAlgorithm):
                 usesStaticStrings=True,
             ),
             help=self.tr(
-                "The net. “unet” is for pixels; “pooled” (the default) and “classic” are for tiles, the latter with weights for "
-                "every position of its dense layer."
+                "The net. “unet” is for pixels; “pooled” (the default) and “classic” are for tiles, the latter with weights "
+                "for every position of its dense layer."
             ),
         )
         self.add(
@@ -94,8 +94,8 @@ class TrainClassifier(GeoDLAlgorithm):
                 self.MINUTES, self.tr("Minutes at most (0: no limit)"), real, 0.0, minValue=0.0
             ),
             help=self.tr(
-                "Time for training. The learning rate falls with the time, so that the net is ready when it is over; how far it "
-                "gets then depends on the machine, and two runs differ."
+                "Time for training. The learning rate falls with the time, so that the net is ready when it is over; how far "
+                "it gets then depends on the machine, and two runs differ."
             ),
         )
         self.add(

@@ -28,7 +28,9 @@ class Band:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise SettingsError(f"Band {self.name!r} has the kind {self.kind!r}, but must have one of {', '.join(KINDS)}.")
+            raise SettingsError(
+                f"Band {self.name!r} has the kind {self.kind!r}, but must have one of {', '.join(KINDS)}."
+            )
 
     def as_dict(self) -> dict[str, str]:
         """Return plain values for JSON."""

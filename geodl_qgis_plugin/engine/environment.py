@@ -63,7 +63,9 @@ def tune_memory() -> bool:
     try:
         libc = ctypes.CDLL("libc.so.6")
         settings = ((m_mmap_max, 0), (m_trim_threshold, 2**31 - 1), (m_top_pad, 64 * 2**20))
-        return all([libc.mallopt(name, value) == 1 for name, value in settings])
+        return bool(
+            min(libc.mallopt(name, value) for name, value in settings) == 1
+        )  # each is set, whatever came of those before
     except (OSError, AttributeError):
         return False
 

@@ -64,7 +64,9 @@ class ModelFile:
             If the model is of another kind.
         """
         if self.kind != kind:
-            raise ModelFileError(f"{self.path.name} is a {self.kind}, but a {kind} is needed. Choose another model file.")
+            raise ModelFileError(
+                f"{self.path.name} is a {self.kind}, but a {kind} is needed. Choose another model file."
+            )
         return dict(self.item["properties"][f"geodl:{kind}"])
 
 
@@ -119,7 +121,9 @@ def read_model(path: str | Path) -> ModelFile:
         )
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename: _member(archive, info) for info in archive.infolist() if info.filename in _LIMITS_BYTES}
+            members = {
+                info.filename: _member(archive, info) for info in archive.infolist() if info.filename in _LIMITS_BYTES
+            }
         item = json.loads(members[ITEM])
         version = item["geodl:format_version"]
         if version > FORMAT_VERSION:
@@ -127,7 +131,9 @@ def read_model(path: str | Path) -> ModelFile:
         for asset in item["assets"].values():
             name = asset["href"].removeprefix("./")
             if _checksum(members[name]) != asset["file:checksum"]:
-                raise ModelFileError(f"{name} in {path.name} was altered after training. Get the file again from its maker.")
+                raise ModelFileError(
+                    f"{name} in {path.name} was altered after training. Get the file again from its maker."
+                )
         kind = item["properties"]["geodl:kind"]
         if not isinstance(item["properties"][f"geodl:{kind}"], dict):
             raise KeyError(kind)
@@ -183,5 +189,7 @@ def _checksum(data: bytes) -> str:
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     limit = _LIMITS_BYTES[info.filename]
     if info.file_size > limit or info.compress_type != zipfile.ZIP_STORED:
-        raise ModelFileError(f"{info.filename} in the model file is larger than {limit:,} bytes or compressed; it is refused.")
+        raise ModelFileError(
+            f"{info.filename} in the model file is larger than {limit:,} bytes or compressed; it is refused."
+        )
     return archive.read(info)

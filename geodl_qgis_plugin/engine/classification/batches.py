@@ -1,8 +1,8 @@
 """
 Batches of training tiles: the same for the same seed, epoch and place, whatever came before.
 
-Windows into a mosaic are moved by up to half a stride, so that no two epochs show the same tiles; labels near a tile's edge, where
-the net sees only one side, are left out of the loss.
+Windows into a mosaic are moved by up to half a stride, so that no two epochs show the same tiles; labels near a tile's edge,
+where the net sees only one side, are left out of the loss.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Batch:
     Some tiles.
 
     ``values`` are (tile, band, row, column), float32, NaN for nodata; ``targets`` are positions of classes,
-    (tile, row, column) or (tile,), int64, -1 for what is not learnt from; ``derived`` are the channels that the net's first layer
-    derives from surfaces, where they were made before.
+    (tile, row, column) or (tile,), int64, -1 for what is not learnt from; ``derived`` are the channels that the net's first
+    layer derives from surfaces, where they were made before.
     """
 
     values: npt.NDArray[np.float32]

@@ -1,8 +1,8 @@
 """
 Classify rasters with a trained model: the job `classifyraster`.
 
-A net for pixels is run over windows with a halo, so the map equals one pass over the whole raster; a net for tiles slides over it
-and gives a class at every step. Memory does not grow with the raster.
+A net for pixels is run over windows with a halo, so the map equals one pass over the whole raster; a net for tiles slides over
+it and gives a class at every step. Memory does not grow with the raster.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def _tiles(
     step = settings.stride or size
     if area.height < size or area.width < size:
         raise SettingsError(
-            f"The area of {area.width} × {area.height} pixels is smaller than the model's tiles of {size} pixels. Give a larger "
-            "raster or EXTENT."
+            f"The area of {area.width} × {area.height} pixels is smaller than the model's tiles of {size} pixels. Give a "
+            "larger raster or EXTENT."
         )
     rows, columns = (area.height - size) // step + 1, (area.width - size) // step + 1
     grid = _tile_grid(stack.grid.part(area), size, step, rows, columns)

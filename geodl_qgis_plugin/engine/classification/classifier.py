@@ -87,7 +87,8 @@ def load_classifier(path: str | Path) -> Classifier:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(
-            f"{file.path.name} does not hold a whole classifier ({type(error).__name__}: {error}). Get the file again from its maker."
+            f"{file.path.name} does not hold a whole classifier ({type(error).__name__}: {error}). "
+            "Get the file again from its maker."
         ) from error
 
 

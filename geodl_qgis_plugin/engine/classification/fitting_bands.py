@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..errors import BandMismatchError
@@ -19,8 +20,8 @@ def fit_bands(stack: Stack, model: Classifier, progress: Progress) -> Stack:
     """
     Return the stack with the model's bands in the model's order.
 
-    Bands are found by name. Where no name of the model occurs and the number is right, they are taken as they come, which is said:
-    the bands of another file of the same kind are often named otherwise.
+    Bands are found by name. Where no name of the model occurs and the number is right, they are taken as they come, which is
+    said: the bands of another file of the same kind are often named otherwise.
 
     Raises
     ------
@@ -41,13 +42,13 @@ def fit_bands(stack: Stack, model: Classifier, progress: Progress) -> Stack:
     for name, unit, needed in units:
         if unit and needed and unit != needed:
             raise BandMismatchError(
-                f"Band {name} is in {unit}, but this model was trained on {_bands(wanted)}, where that band is in {needed}. Give "
-                "rasters with those bands, in that order."
+                f"Band {name} is in {unit}, but this model was trained on {_bands(wanted)}, where that band is in {needed}. "
+                "Give rasters with those bands, in that order."
             )
     if len(wanted) > 1:
         progress.warning(
-            f"None of the model's bands ({', '.join(wanted)}) is found by its name. The raster's bands ({', '.join(found)}) are "
-            "taken in their order: make sure that they are the same quantities."
+            f"None of the model's bands ({', '.join(wanted)}) is found by its name. The raster's bands ({', '.join(found)}) "
+            "are taken in their order: make sure that they are the same quantities."
         )
     return stack
 
@@ -63,7 +64,7 @@ def check_pixel_size(grid: Grid, model: Classifier, progress: Progress) -> None:
 
 
 def _pixel_m(grid: Grid) -> float:
-    side = (grid.pixel_size[0] * grid.pixel_size[1]) ** 0.5
+    side = math.sqrt(grid.pixel_size[0] * grid.pixel_size[1])
     return side * (_DEGREE_M if grid.in_degrees else metres_per_unit(grid))
 
 

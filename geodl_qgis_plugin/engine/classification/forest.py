@@ -1,8 +1,8 @@
 """
 The random forest that stands beside every net: the same labels, the same split, no net.
 
-It sees what a geologist's own spreadsheet might: terrain predictors of an elevation, and for other bands the value with its mean
-and spread in windows of three widths; for whole tiles the percentiles of each band.
+It sees what a geologist's own spreadsheet might: terrain predictors of an elevation, and for other bands the value with its
+mean and spread in windows of three widths; for whole tiles the percentiles of each band.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def pixel_features(values: npt.NDArray[np.float32], tile_set: TileSet) -> npt.ND
             layers += [mean.astype(np.float32), np.sqrt(np.maximum(square - mean**2, 0)).astype(np.float32)]
         parts.append(np.stack(layers))
     stacked = np.concatenate(parts).astype(np.float32)
-    return np.nan_to_num(stacked, nan=_MISSING)
+    filled: npt.NDArray[np.float32] = np.nan_to_num(stacked, nan=_MISSING)
+    return filled
 
 
 def _pixels(

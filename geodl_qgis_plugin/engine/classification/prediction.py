@@ -1,8 +1,8 @@
 """
 Exact maps from windows: a window is read with a halo as wide as the net sees and cropped to its core.
 
-Origins lie on multiples of the net's total stride, so the map is the same as one pass over the whole raster, which is thought of
-as ending at the next multiple of the stride, with nodata beyond its edge.
+Origins lie on multiples of the net's total stride, so the map is the same as one pass over the whole raster, which is thought
+of as ending at the next multiple of the stride, with nodata beyond its edge.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def receptive_halo_px(net: nn.Module) -> int:
     """
     Return how far beyond a pixel a pixel net sees, by trying it.
 
-    All learnt weights are made positive, so that nothing cancels, and a single line is lit: what lights up in the output has seen
-    it. Lines on every place within a stride are tried, along rows and along columns; the first layer's own halo is added.
+    All learnt weights are made positive, so that nothing cancels, and a single line is lit: what lights up in the output has
+    seen it. Lines on every place within a stride are tried, along rows and along columns; the first layer's own halo is added.
     """
     probe = copy.deepcopy(net).double().eval()
     for module in probe.modules():
@@ -111,8 +111,8 @@ def receptive_halo_px(net: nn.Module) -> int:
             if module.bias is not None:
                 module.bias.data.zero_()
         elif isinstance(module, nn.BatchNorm2d):
-            module.running_mean.zero_()  # type: ignore[union-attr, operator]
-            module.running_var.fill_(1.0)  # type: ignore[union-attr, operator]
+            module.running_mean.zero_()  # type: ignore[union-attr]
+            module.running_var.fill_(1.0)  # type: ignore[union-attr]
             module.weight.data.fill_(1.0)
             module.bias.data.zero_()
     stride, channels = int(probe.stride), int(probe.intake.channels)  # type: ignore[arg-type, union-attr]
@@ -141,7 +141,10 @@ def ready_for_maps(net: nn.Module) -> nn.Module:
     """Return a copy for prediction: batch norms folded into the convolutions before them, memory laid out for the CPU."""
     copied = copy.deepcopy(net).eval()
     for module in list(copied.modules()):
-        if isinstance(module, nn.Sequential) and len(module) > 1 and isinstance(module[1], nn.BatchNorm2d):
-            module[0] = fuse_conv_bn_eval(module[0], module[1])
+        if not isinstance(module, nn.Sequential) or len(module) < 2:
+            continue
+        convolution, norm = module[0], module[1]
+        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            module[0] = fuse_conv_bn_eval(convolution, norm)
             module[1] = nn.Identity()
     return copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -1,4 +1,4 @@
-"""Score a net or a forest on a part of a tile set: each pixel or tile of the part once, with as much context as a map gives it."""
+"""Score a net or a forest on a part of a tile set: each pixel or tile once, with as much context as a map gives it."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ def score_net(
         for index in tile_set.indices(part):
             values, labels = tile_set.read([index])
             size = tile_set.tile_size_px
-            reading = reading_of(Window(0, 0, size, size), size, size, 0, int(net.stride))  # type: ignore[arg-type]
+            reading = reading_of(Window(0, 0, size, size), size, size, 0, int(net.stride))
             scored.add(
                 probabilities_of(net, padded(values[0], Window(0, 0, size, size), reading.outer), reading), labels[0]
             )
         return scored
-    wanted = list(part_windows(tile_set, part, int(net.stride), halo_px))  # type: ignore[arg-type]
+    wanted = list(part_windows(tile_set, part, int(net.stride), halo_px))
     for number, reading in enumerate(wanted):
         if progress.cancelled():
             raise Cancelled("Scoring was stopped.")

@@ -1,8 +1,8 @@
 """
 Tile nets over whole rasters: the same classes as window by window, at a fraction of the work.
 
-Where tiles start at multiples of the net's own stride, its unpadded convolutions run once over a strip and its head slides along;
-otherwise tiles are read one by one, in batches.
+Where tiles start at multiples of the net's own stride, its unpadded convolutions run once over a strip and its head slides
+along; otherwise tiles are read one by one, in batches.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One reader, one computing thread, one writer, with short queues between them: reading and writing cost no time of their own."""
+"""One reader, one computing thread, one writer, short queues between them: reading and writing cost no time of their own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _End:
 
 
 def ahead(things: Iterable[A]) -> Iterator[A]:
-    """Yield what an iterable yields, made in a thread of its own a few steps ahead; it is stopped when nobody takes any more."""
+    """Yield what an iterable yields, made in a thread of its own a few steps ahead until nobody takes any more."""
     line: queue.Queue[Any] = queue.Queue(_DEPTH)
     ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What a net's first layer derives from surfaces, made once for a whole mosaic: training then need not make it in every batch."""
+"""What a net's first layer derives from surfaces, made once for a mosaic: training need not make it in every batch."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class DerivedSurfaces:
         self.channels = intake.channels - len(intake.kept)
         self._folder = tempfile.TemporaryDirectory(prefix="geodl-surfaces-")
         shape = (self.channels, grid.height, grid.width)
-        file = Path(self._folder.name) / "derived.npy"
-        self.values: npt.NDArray[np.float32] = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+        file = Path(self._folder.name) / "derived.raw"
+        self.values: npt.NDArray[np.float32] = np.memmap(file, mode="w+", dtype=np.float32, shape=shape)
         for row in range(0, grid.height, _STRIP_PX):
             strip = Window(row, 0, min(_STRIP_PX, grid.height - row), grid.width)
             outer = strip.grown(intake.halo_px, grid.height, grid.width)

@@ -35,7 +35,8 @@ class Plan:
     How a net is trained.
 
     ``epochs`` 0 chooses as many as about 3,000 batches need, 10 to 400; ``minutes`` 0 sets no limit; ``patience`` is in epochs,
-    0 for one in four of all. ``class_weight`` is the power of the inverse class share: 0 weighs all pixels alike, 1 all classes.
+    0 for one in four of all. ``class_weight`` is the power of the inverse class share: 0 weighs all pixels alike, 1 all
+    classes.
     """
 
     epochs: int

@@ -168,13 +168,13 @@ def _check_parts(tile_set: TileSet, settings: Settings) -> None:
     for part, count in counts.items():
         if count == 0:
             raise TileSetError(
-                f"The tile set {tile_set.folder} has no labels in its {part} part. Extract tiles again with more labels, smaller "
-                "blocks or another SEED."
+                f"The tile set {tile_set.folder} has no labels in its {part} part. Extract tiles again with more labels, "
+                "smaller blocks or another SEED."
             )
     if settings.task != EACH_PIXEL and not (tile_set.tiles["code"][tile_set.indices("validation")] > 0).any():
         raise TileSetError(
-            f"No validation tile of {tile_set.folder} has a class of its own. Extract tiles again with smaller tiles, or a smaller "
-            "share for a tile's class."
+            f"No validation tile of {tile_set.folder} has a class of its own. Extract tiles again with smaller tiles, or a "
+            "smaller share for a tile's class."
         )
 
 

@@ -51,7 +51,10 @@ class TestedModel:
         if gap > 0.005:
             return f"{text}, a random forest for {forest}: the net is the better of the two."
         if gap < -0.005:
-            return f"{text}, but a random forest for {forest}: the forest is the better of the two; map with it, or give the net more."
+            return (
+                f"{text}, but a random forest for {forest}: the forest is the better of the two; map with it, or give the "
+                "net more."
+            )
         return f"{text}, a random forest for {forest}: they are as good as each other."
 
 
@@ -101,7 +104,8 @@ def training_page(
     page.text(
         f"Architecture “{architecture.name}” with {weights:,} weights; classifies {architecture.task}"
         + (f", and sees {trained.halo_px} pixels beyond each." if architecture.task == EACH_PIXEL else ".")
-        + f" {trained.history[-1].batches:,} batches of {settings.batch_size} tiles in {trained.history[-1].seconds / 60:.1f} minutes."
+        + f" {trained.history[-1].batches:,} batches of {settings.batch_size} tiles in "
+        f"{trained.history[-1].seconds / 60:.1f} minutes."
     )
     page.section("What the data were")
     _data(page, tile_set)
@@ -126,8 +130,8 @@ def _comparison(page: Page, tested: TestedModel, what: str) -> None:
     page.table(
         ["", "Accuracy", "Kappa", "Macro-F1", "Weighted F1", "Balanced accuracy"],
         rows,
-        f"The same {what} and the same split. The forest sees terrain predictors of an elevation, and for other bands the value, "
-        "and its mean and spread in windows of 5, 11 and 31 pixels (for whole tiles: their percentiles).",
+        f"The same {what} and the same split. The forest sees terrain predictors of an elevation, and for other bands the "
+        "value, and its mean and spread in windows of 5, 11 and 31 pixels (for whole tiles: their percentiles).",
         highlight=[best],
     )
 
@@ -182,7 +186,8 @@ def _data(page: Page, tile_set: TileSet) -> None:
             [band.name, band.unit, band.kind, *(float(f"{number:.4g}") for number in numbers)]
             for band, *numbers in zip(tile_set.bands, scaling.low, scaling.high, scaling.offset, scaling.scale)
         ],
-        "Predictors, from training pixels only; mean and spread (standard deviation) are of the values between the percentiles.",
+        "Predictors, from training pixels only; mean and spread (standard deviation) are of the values between the "
+        "percentiles.",
     )
     tiles = tile_set.summary()["tiles"]
     across, down = tile_set.grid.pixel_size

@@ -145,7 +145,9 @@ def _values(array: Any) -> Array:
         if code is not None:
             matrix = np.where(np.isclose(matrix, code, rtol=1e-6), np.nan, matrix)
     scale, offset = array.GetScale(), array.GetOffset()
-    return np.asarray(matrix * (1.0 if scale is None else scale) + (0.0 if offset is None else offset))
+    factor, summand = 1.0 if scale is None else float(scale), 0.0 if offset is None else float(offset)
+    values: Array = matrix * factor + summand
+    return values
 
 
 def _flat(array: Any) -> Array:

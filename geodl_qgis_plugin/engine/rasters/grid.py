@@ -64,7 +64,9 @@ class Grid:
     def of(cls, dataset: gdal.Dataset) -> Grid:
         """Return the grid of an open dataset."""
         crs = dataset.GetSpatialRef()
-        return cls(crs.ExportToWkt() if crs else "", tuple(dataset.GetGeoTransform()), dataset.RasterXSize, dataset.RasterYSize)
+        return cls(
+            crs.ExportToWkt() if crs else "", tuple(dataset.GetGeoTransform()), dataset.RasterXSize, dataset.RasterYSize
+        )
 
     @property
     def spatial_reference(self) -> osr.SpatialReference:

@@ -127,7 +127,8 @@ def choose_architecture(
         smallest = 22 + 2 * max([*radii, *reaches], default=0)
         if positions(tile_size_px - smallest + 22) < 1:
             raise SettingsError(
-                f"Tiles of {tile_size_px} pixels are too small for the net {name!r}. Extract tiles of {smallest} pixels or more."
+                f"Tiles of {tile_size_px} pixels are too small for the net {name!r}. Extract tiles of {smallest} pixels "
+                "or more."
             )
         chosen["tile_size_px"] = tile_size_px
     return Architecture(name, len(bands), classes, kept, surfaces, radii, reaches, chosen)

@@ -1,4 +1,4 @@
-"""The classic CNN: three 3×3 convolutions with 32, 64 and 128 filters, each pooled; dense 128; softmax: a class for each tile."""
+"""The classic CNN: three 3×3 convolutions with 32, 64 and 128 filters, each pooled; dense 128; a class for each tile."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class ClassicCNN(nn.Module):
     """
     A class for a tile; (batch, band, row, column) in, logits (batch, class, row, column) out.
 
-    Convolutions are unpadded, so the net slides: given more than one tile it returns the logits of the tiles that start at every
-    `stride` pixels, the same as window by window: what the first layer derives near an edge, where it sees less, is cut off. With the dense head and 128×128 tiles of one band and ten classes it has
-    3,305,354 weights.
+    Convolutions are unpadded, so the net slides: given more than one tile it returns the logits of the tiles that start at
+    every `stride` pixels, the same as window by window: what the first layer derives near an edge, where it sees less, is cut
+    off. With the dense head and 128×128 tiles of one band and ten classes it has 3,305,354 weights.
 
     Parameters
     ----------

@@ -30,8 +30,8 @@ class Intake(nn.Module):
     """
     Scale bands and put local high-passes and horizons beside or instead of them.
 
-    Input is (batch, band, row, column) in physical units with NaN for nodata; output is (batch, channel, row, column): first the
-    kept bands, then for each surface its high-passes by radius and its horizons by reach (eight ascents, eight descents).
+    Input is (batch, band, row, column) in physical units with NaN for nodata; output is (batch, channel, row, column): first
+    the kept bands, then for each surface its high-passes by radius and its horizons by reach (eight ascents, eight descents).
 
     Parameters
     ----------
@@ -85,11 +85,13 @@ class Intake(nn.Module):
     @torch.no_grad()
     def derive(self, values: Tensor) -> Tensor:
         """Return the scaled channels that are derived from surfaces, (batch, channel, row, column)."""
-        return self(values)[:, len(self.kept) :]
+        channels: Tensor = self(values)
+        return channels[:, len(self.kept) :]
 
     def turned(self, derived: npt.NDArray[np.float32], symmetry: Symmetry) -> npt.NDArray[np.float32]:
         """Turn derived channels (channel, row, column): lines of sight take each other's places."""
-        order, start, count = [], 0, len(DIRECTIONS)
+        order: list[int] = []
+        start, count = 0, len(DIRECTIONS)
         # where the direction that now points to d came from: a mirroring undone, then the quarter turns
         sources = [((-d if symmetry.mirrored else d) + 2 * symmetry.quarter_turns) % count for d in range(count)]
         for _ in self.surfaces:
@@ -141,7 +143,8 @@ def local_mean(values: Tensor, known: Tensor, radius: int) -> Tensor:
     across = F.avg_pool2d(both, (1, size), stride=1, padding=(0, radius))
     total = F.avg_pool2d(across, (size, 1), stride=1, padding=(radius, 0))
     amount, share = total.split(values.shape[1], dim=1)
-    return amount / share.clamp_min(0.5 / size**2)
+    mean: Tensor = amount / share.clamp_min(0.5 / size**2)
+    return mean
 
 
 def horizons(surface: Tensor, reaches: Sequence[int]) -> list[Tensor]:
@@ -184,7 +187,7 @@ def sight_steps(start: int, end: int, length: float) -> list[int]:
     """
     Return the steps, each ``length`` pixels long, at which a line is sampled beyond ``start`` and up to ``end`` pixels.
 
-    Every one up to 16, then steps that grow by a sixteenth; at least one, so that a short stretch sees something diagonally too.
+    Every one up to 16, then steps that grow by a sixteenth; at least one, so that a short stretch has a diagonal too.
     """
     steps, step = [], 1
     while step * length <= end:

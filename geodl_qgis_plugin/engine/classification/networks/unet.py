@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,9 @@ class UNet(nn.Module):
     """
     Encoder and decoder with skips; (batch, band, row, column) in, logits (batch, class, row, column) out.
 
-    Rows and columns must be multiples of `stride`. Batch norm looks at no window while mapping, so that windows with a halo give
-    the same map as one pass. The full resolution, where a convolution costs most, has few and narrow ones; a 1×1 convolution
-    narrows what the decoder joins.
+    Rows and columns must be multiples of `stride`. Batch norm looks at no window while mapping, so that windows with a halo
+    give the same map as one pass. The full resolution, where a convolution costs most, has few and narrow ones; a 1×1
+    convolution narrows what the decoder joins.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ class UNet(nn.Module):
         self.stem = _convolution(2 * widths[0], widths[0], 3)
         self.down = nn.ModuleList(
             nn.Sequential(_convolution(above, width, 3), _convolution(width, width, 3))
-            for above, width in zip(widths, widths[1:])
+            for above, width in pairwise(widths)
         )
         self.dropout = nn.Dropout2d(dropout)
         self.up = nn.ModuleList(
