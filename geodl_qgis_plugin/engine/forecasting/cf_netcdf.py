@@ -145,13 +145,11 @@ def _values(array: Any) -> Array:
         if code is not None:
             matrix = np.where(np.isclose(matrix, code, rtol=1e-6), np.nan, matrix)
     scale, offset = array.GetScale(), array.GetOffset()
-    factor, summand = 1.0 if scale is None else float(scale), 0.0 if offset is None else float(offset)
-    values: Array = matrix * factor + summand
-    return values
+    return np.asarray(matrix * (1.0 if scale is None else scale) + (0.0 if offset is None else offset))
 
 
 def _flat(array: Any) -> Array:
-    return np.atleast_1d(np.asarray(array.ReadAsArray(), dtype=float)).ravel()
+    return np.asarray(array.ReadAsArray(), dtype=float).reshape(-1)
 
 
 def _names(arrays: dict[str, Any], count: int) -> list[str]:
