@@ -164,7 +164,7 @@ def station_map(coordinates: Array, values: Array, label: str, names: Sequence[s
     margin = 0.08 * max(width, height, 1e-6)
     axes.set_xlim(coordinates[:, 0].min() - margin, coordinates[:, 0].max() + 3 * margin)
     axes.set_ylim(coordinates[:, 1].min() - margin, coordinates[:, 1].max() + margin)
-    axes.set_aspect(aspect, adjustable="datalim")
+    axes.set_aspect(aspect, adjustable="box")
     axes.set(xlabel="Longitude" if degrees else "Easting", ylabel="Latitude" if degrees else "Northing")
     axes.grid(color=RULE, linewidth=0.6)
     figure.colorbar(dots, ax=axes, shrink=0.7, label=label, pad=0.02)

@@ -94,7 +94,10 @@ def fit_normals(values: Array, calendar: Calendar, plan: NormalsPlan) -> Normals
     cycle = coefficients[:, :columns].copy()
     slope = np.zeros(len(values))
     if plan.trend != "none":
-        slope = _SLOPE_KEPT[plan.trend] * coefficients[:, columns]
+        kept = _SLOPE_KEPT[plan.trend]
+        if plan.trend == "recent" and _is_short(calendar, length):
+            kept = 0.0  # a stretch of one year's cycle is no trend
+        slope = kept * coefficients[:, columns]
         # the line that is kept turns about the middle of the record, where the mean is best known
         cycle[:, 0] += (coefficients[:, columns] - slope) * years.mean()
     rest = values - cycle @ design.T - slope[:, None] * years
@@ -106,8 +109,19 @@ def fit_normals(values: Array, calendar: Calendar, plan: NormalsPlan) -> Normals
 
 
 def half_life_steps(calendar: Calendar, length: int) -> float:
-    """Steps after which a value counts half in the recent level: four years, or an eighth of a shorter record."""
+    """
+    Return the steps after which a value counts half in the recent level: four years, or an eighth of a shorter record.
+
+    Where a record is too short to show the yearly cycle, the level has to follow the season: a fortieth of the record.
+    """
+    if _is_short(calendar, length):
+        return max(2.0 * calendar.frequency.season, length / 40)
     return min(HALF_LIFE_YEARS * calendar.frequency.steps_per_year, length / 8)
+
+
+def _is_short(calendar: Calendar, length: int) -> bool:
+    """Whether there is a yearly cycle that so short a record cannot show."""
+    return "year" in calendar.cycles and length < 2 * calendar.frequency.steps_per_year
 
 
 def levels(rest: Array, calendar: Calendar) -> Array:
@@ -148,7 +162,7 @@ def choose_harmonics(values: Array, calendar: Calendar) -> dict[str, int]:
     some = values[:: max(1, len(values) // 200)]
     chosen: dict[str, int] = {}
     for cycle in calendar.cycles:
-        if cycle == "year" and length < 2 * steps:
+        if cycle == "year" and _is_short(calendar, length):
             continue
         # a longer window of a fast series teaches no more about its cycle's shape
         part = some[:, -int(min(length, 40 * steps)) :]

@@ -101,6 +101,10 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         f"{len(series.stations):,} stations, {series.length:,} steps of {series.frequency.words}, season of "
         f"{series.frequency.season} steps."
     )
+    if "year" in series.calendar.cycles and series.length < 2 * series.frequency.steps_per_year:
+        progress.warning(
+            "The record is shorter than two years, so the yearly cycle cannot be told: what is called normal follows the last weeks."
+        )
     fitted: dict[str, Fitted] = {}
     judged: dict[str, Evaluation] = {}
     statics = _statics(series, settings)
