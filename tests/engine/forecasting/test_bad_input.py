@@ -1,0 +1,130 @@
+"""Bad input is refused with one sentence, and leaves nothing behind."""
+
+import csv
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from geodl_qgis_plugin.engine.errors import GeoDLError
+from geodl_qgis_plugin.engine.jobs import run_job
+from geodl_qgis_plugin.engine.messages import SilentProgress
+
+from .made_up import monthly, white_noise, write_table
+
+
+def refused(folder, job="trainforecaster", **settings):
+    """Run a job that must be refused; return its sentence, having checked that no output is left."""
+    out = folder / "out"
+    given = {"output": str(out / "model.geodl"), "report": str(out / "report.html"), "skill": str(out / "skill.gpkg")}
+    given |= {"station_field": "station", "time_field": "time", "value_field": "value"} | settings
+    with pytest.raises(GeoDLError) as error:
+        run_job(job, {name: value for name, value in given.items() if value is not None}, SilentProgress())
+    assert not out.exists() or not list(out.iterdir())
+    text = str(error.value)
+    assert text.endswith(".")
+    assert "\n" not in text
+    return text
+
+
+@pytest.fixture
+def tables(tmp_path):
+    def write(values, **options):
+        series, places = write_table(tmp_path / "series.csv", values, **options)
+        return {"input": str(series), "stations": str(places)}
+
+    return write
+
+
+def test_no_time_field(tables, tmp_path):
+    """Without a time field, and without columns named by dates, the fields that there are get named."""
+    assert "station, time, value" in refused(tmp_path, **tables(monthly(2, 10)), time_field="")
+    assert "no such field" in refused(tmp_path, **tables(monthly(2, 10)), time_field="moment")
+
+
+def test_times_that_are_not_times(tables, tmp_path):
+    """A field of other texts is shown by one of them."""
+    assert "no time that can be read" in refused(tmp_path, **tables(monthly(2, 10)), time_field="station")
+
+
+def test_four_values(tables, tmp_path):
+    """One station with four values is told how many are needed."""
+    assert "4 values" in refused(tmp_path, **tables(monthly(1, 10)[:, :4]))
+
+
+def test_all_missing(tables, tmp_path):
+    """All values missing."""
+    assert "missing" in refused(tmp_path, **tables(np.full((2, 120), np.nan)))
+    assert "missing" in refused(tmp_path, **tables(np.full((2, 120), -9999.0)))
+
+
+def test_constant(tables, tmp_path):
+    """A series that never changes."""
+    assert "never change" in refused(tmp_path, **tables(np.full((1, 120), 7.0)))
+
+
+@pytest.mark.parametrize("horizon", [200, 100, 60])
+def test_horizon_longer_than_the_series(tables, tmp_path, horizon):
+    """A horizon that leaves nothing to learn from or to judge by."""
+    assert "horizon" in refused(tmp_path, **tables(monthly(2, 10)), horizon=horizon)
+
+
+def test_duplicates(tables, tmp_path):
+    """Rows of the same station and time are counted, and the first is shown."""
+    given = tables(monthly(2, 10))
+    with open(given["input"], "a") as file:
+        file.write("001,2003-05,4.5\n001,2003-06,4.5\n")
+    text = refused(tmp_path, **given)
+    assert text.startswith("2 rows")
+    assert "001, 2003-05" in text
+
+
+def test_no_places(tables, tmp_path):
+    """A table without points, and points without some of the stations."""
+    given = tables(monthly(3, 10))
+    assert "no places" in refused(tmp_path, **given | {"stations": ""})
+    lines = open(given["stations"]).read().splitlines()
+    open(given["stations"], "w").write("\n".join(lines[:-1]) + "\n")
+    assert "002" in refused(tmp_path, **given)
+
+
+def test_lost_zeros(tables, tmp_path):
+    """Ids that fit but for their leading zeros are recognised."""
+    given = tables(monthly(3, 10))
+    text = open(given["stations"]).read().replace("\n00", "\n")
+    open(given["stations"], "w").write(text)
+    assert "leading zeros" in refused(tmp_path, **given)
+
+
+def test_mixed_frequencies(tmp_path):
+    """A monthly and a daily station."""
+    path = tmp_path / "series.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["station", "time", "value"])
+        for step in range(120):
+            rows.writerow(["a", f"{np.datetime64('2000-01', 'M') + step}-01", step % 7])
+            rows.writerow(["b", f"{np.datetime64('2000-01-01') + step}", step % 5])
+    (tmp_path / "stations.csv").write_text("station,lon,lat\na,1,2\nb,2,3\n")
+    assert "mixed frequencies" in refused(tmp_path, input=str(path), stations=str(tmp_path / "stations.csv"))
+
+
+def test_a_model_for_another_variable(tables, tmp_path):
+    """A model of one variable is not used for another."""
+    given = tables(white_noise(2, 150), name="rain")
+    model = tmp_path / "rain.geodl"
+    fields = {"station_field": "station", "time_field": "time", "value_field": "rain", "horizon": 6}
+    run_job("trainforecaster", given | fields | {"output": str(model)}, SilentProgress())
+    given = tables(monthly(2, 10), name="temperature")
+    text = refused(
+        tmp_path,
+        "forecastseries",
+        **given,
+        model=str(model),
+        value_field="temperature",
+        output=str(tmp_path / "out" / "forecast.gpkg"),
+        report=None,
+        skill=None,
+    )
+    assert "trained on rain" in text
