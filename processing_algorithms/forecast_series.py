@@ -3,7 +3,11 @@
 from typing import Any
 
 from qgis.core import (
+    QgsMapLayer,
     QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingLayerPostProcessorInterface,
     QgsProcessingParameterEnum,
     QgsProcessingParameterField,
     QgsProcessingParameterFile,
@@ -147,3 +151,30 @@ class ForecastSeries(GeoDLAlgorithm):
             ),
             help=self.tr("A page with each station's fan chart."),
         )
+
+    def processAlgorithm(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
+        """Run the job; where QGIS will load the layer, have it animate at once."""
+        results = super().processAlgorithm(parameters, context, feedback)
+        path = results.get(self.OUTPUT)
+        if path and context.willLoadLayerOnCompletion(path):
+            animation = _Animation()
+            _Animation.alive.append(animation)
+            context.layerToLoadOnCompletionDetails(path).setPostProcessor(animation)
+        return results
+
+
+class _Animation(QgsProcessingLayerPostProcessorInterface):
+    """Loads the style that lies in the file once more: QGIS switches its temporal part off while it makes the layer."""
+
+    # QGIS takes no reference: one that Python has collected ends QGIS when the layer is loaded.
+    alive: "list[_Animation]" = []
+
+    def postProcessLayer(
+        self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> None:
+        """Style the layer and switch its time on."""
+        layer.loadDefaultStyle()
+        layer.temporalProperties().setIsActive(True)
+        layer.triggerRepaint()
