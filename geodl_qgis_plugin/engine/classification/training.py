@@ -35,7 +35,7 @@ class Plan:
     How a net is trained.
 
     ``epochs`` 0 chooses as many as about 3,000 batches need, 10 to 400; ``minutes`` 0 sets no limit; ``patience`` is in epochs,
-    0 for one in four of all. ``class_weight`` is the power of the inverse class share: 0 weighs all pixels alike, 1 all
+    0 for a quarter of all, three checks at least. ``class_weight`` is the power of the inverse class share: 0 weighs all pixels alike, 1 all
     classes.
     """
 
@@ -104,8 +104,8 @@ def train(net: nn.Module, tile_set: TileSet, plan: Plan, checkpoint: Path | None
     )
     halo_px = receptive_halo_px(net) if per_pixel else 0
     epochs = plan.epochs or min(max(math.ceil(AUTOMATIC_BATCHES / len(batches)), 10), 400)
-    patience = plan.patience or max(epochs // 4, 1)
     epochs_between_checks = max(math.ceil(FEWEST_BATCHES_BETWEEN_CHECKS / len(batches)), 1)
+    patience = plan.patience or max(epochs // 4, 3 * epochs_between_checks)
     weights = class_weights(tile_set, plan.class_weight, per_pixel=per_pixel)
     progress.message(
         f"Training on {len(batches.tiles):,} tiles, {len(batches):,} batches an epoch, at most {epochs:,} epochs; "
