@@ -31,7 +31,7 @@ from .sliding import slide
 from .streaming import Behind, ahead
 from .tile_polygons import TilePolygons
 
-CORE_PX = 512
+CORE_PX = 384
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from .sources import BandFacts, RasterSource, read_source
 from .warping import FloatArray, WarpedReader, told, transformation
 
 _SAME_PX = 0.01  # grids that differ by less are the same (design)
+_LEAST_CACHE_BYTES = 128 * 2**20
 
 
 class Stack:
@@ -221,13 +222,13 @@ def _point(there: osr.CoordinateTransformation, x: float, y: float) -> tuple[flo
 
 
 def _hold_blocks(sources: Sequence[RasterSource]) -> None:
-    """Let GDAL's cache hold two rows of blocks of every raster, at most a quarter of the memory."""
+    """Let GDAL's cache hold two rows of blocks of every raster, at most a quarter of the memory; its own default is far more."""
     row = 0
     for source in sources:
         pixels = source.block_size[0] * (source.grid.width + source.block_size[1])
         row += pixels * len(source.facts) * (4 if source.exact_in_float32 else 8)
     most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 if hasattr(os, "sysconf") else 2 * 2**30
-    gdal.SetCacheMax(int(max(gdal.GetCacheMax(), min(2 * row, most))))
+    gdal.SetCacheMax(int(max(_LEAST_CACHE_BYTES, min(2 * row, most))))
 
 
 def _unique(bands: list[Band], sources: Sequence[RasterSource]) -> list[Band]:
