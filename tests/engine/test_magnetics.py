@@ -261,6 +261,18 @@ def test_grids_that_cannot_be_filtered_are_refused(tmp_path, values, options, se
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_crs_can_be_given_where_there_is_none(tmp_path, monkeypatch):
+    """A grid without a CRS takes the one that is given, by a relative path too; one that has a CRS keeps it."""
+    monkeypatch.chdir(tmp_path)
+    anomaly = dipole_anomaly(*DIRECTION, shape=(40, 40))
+    write_grid("a.tif", anomaly, epsg=None)
+    write_grid("b.tif", anomaly, epsg=32632)
+    for name in ("a", "b"):
+        run_magnetics(f"{name}.tif", f"{name}_out.tif", crs="EPSG:32633")
+    found = [read_source(f"{name}_out.tif").grid.spatial_reference.GetAuthorityCode(None) for name in ("a", "b")]
+    assert found == ["32633", "32632"]
+
+
 def test_a_grid_in_degrees_is_warped_to_metres(tmp_path):
     """Degrees are warped to the UTM zone, and it is said."""
     anomaly = dipole_anomaly(*DIRECTION, shape=(60, 60))

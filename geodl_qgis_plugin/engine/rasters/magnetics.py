@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ TOTAL_FIELD, REDUCED = "total field", "reduced to the pole"
 LOW_INCLINATION = 20.0  # degrees; below, the filter amplifies noise along the declination into stripes
 NO_REDUCTION = 3.0  # below, it amplifies it more than 300 times
 _TOLERATED_CONVERGENCE = 1.0
-_BYTES_PER_NODE = 16 * 7  # complex numbers of the transforms that live at the same time
+_BYTES_PER_NODE = 160  # of the padded grid: ten complex numbers; 152 were measured
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,8 @@ def _with_crs(path: str, crs: str) -> str:
     if not crs or open_raster(path).GetSpatialRef() is not None:
         return path
     copy = f"/vsimem/geodl-crs-{os.getpid()}.vrt"
-    gdal.Translate(copy, path, format="VRT", outputSRS=_wkt(crs))
+    whole = str(Path(path).resolve()) if Path(path).exists() else path  # a VRT would look for it beside itself
+    gdal.Translate(copy, whole, format="VRT", outputSRS=_wkt(crs))
     return copy
 
 
