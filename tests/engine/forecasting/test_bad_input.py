@@ -1,6 +1,7 @@
 """Bad input is refused with one sentence, and leaves nothing behind."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_horizon_longer_than_the_series(tables, tmp_path, horizon):
 def test_duplicates(tables, tmp_path):
     """Rows of the same station and time are counted, and the first is shown."""
     given = tables(monthly(2, 10))
-    with open(given["input"], "a") as file:
+    with Path(given["input"]).open("a") as file:
         file.write("001,2003-05,4.5\n001,2003-06,4.5\n")
     text = refused(tmp_path, **given)
     assert text.startswith("2 rows")
@@ -84,16 +85,16 @@ def test_no_places(tables, tmp_path):
     """A table without points, and points without some of the stations."""
     given = tables(monthly(3, 10))
     assert "no places" in refused(tmp_path, **given | {"stations": ""})
-    lines = open(given["stations"]).read().splitlines()
-    open(given["stations"], "w").write("\n".join(lines[:-1]) + "\n")
+    places = Path(given["stations"])
+    places.write_text("\n".join(places.read_text().splitlines()[:-1]) + "\n")
     assert "002" in refused(tmp_path, **given)
 
 
 def test_lost_zeros(tables, tmp_path):
     """Ids that fit but for their leading zeros are recognised."""
     given = tables(monthly(3, 10))
-    text = open(given["stations"]).read().replace("\n00", "\n")
-    open(given["stations"], "w").write(text)
+    places = Path(given["stations"])
+    places.write_text(places.read_text().replace("\n00", "\n"))
     assert "leading zeros" in refused(tmp_path, **given)
 
 
