@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 HEADLESS = sh tools/headless.sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint package install-plugin docs bench
+.PHONY: help setup demo demo-forecast test lint package install-plugin docs bench
 
 help: ## list the targets
 	@echo "make <target>:"
@@ -13,6 +13,9 @@ setup: ## install QGIS (Debian, Ubuntu) and a virtual environment with PyTorch, 
 
 demo: setup ## map the landforms of the Jacksboro fault into demo/, with a score on ground kept apart
 	@$(HEADLESS) $(PYTHON) tools/landform_demo.py $(ARGS)
+
+demo-forecast: setup ## forecast the temperature at New York's airports into demo/forecast/, with charts and a map
+	@$(HEADLESS) $(PYTHON) tools/forecast_demo.py $(ARGS)
 
 test: setup ## run the tests; ARGS="tests/engine -k tiles" runs a part
 	@$(HEADLESS) $(PYTHON) -m pytest $(ARGS)

