@@ -34,6 +34,8 @@ from .training_report import TestedModel, training_page
 from .training_settings import Settings
 
 _ROOM_BYTES = 64 * 2**20
+# Batch norms bear long steps; without them a net dies of such.
+LEARNING_RATES = {"unet": 0.01, "pooled": 0.001, "classic": 0.001}
 
 __all__ = ["Settings", "run"]
 
@@ -68,7 +70,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     plan = Plan(
         epochs=settings.epochs,
         batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.learning_rate or LEARNING_RATES[architecture.name],
         patience=settings.patience,
         seed=settings.seed,
         minutes=settings.minutes,

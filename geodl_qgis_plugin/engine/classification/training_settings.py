@@ -19,7 +19,7 @@ class Settings:
     architecture: str = option("automatic", choices=("automatic", *NAMES))
     epochs: int = option(0, at_least=0, at_most=100_000)  # 0: about 3,000 batches
     batch_size: int = option(16, at_least=1, at_most=4096)
-    learning_rate: float = option(0.01, at_least=1e-7, at_most=1.0)
+    learning_rate: float = option(0.0, at_least=0, at_most=1.0)  # 0: what suits the architecture
     patience: int = option(0, at_least=0)  # epochs; 0: one in four of all
     seed: int = option(0, at_least=0)
     resume: bool = True
