@@ -36,6 +36,17 @@ _MEDIA_TYPES = {
 }
 _ROLES = {WEIGHTS: ["mlm:model", "mlm:weights"], REPORT: ["metadata"], ONNX: ["mlm:model"]}
 _MULTIHASH_SHA256 = "1220"
+# zipfile raises the last two for flags that were altered: a member then seems encrypted, or to end early
+_SIGNS_OF_DAMAGE = (
+    zipfile.BadZipFile,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OSError,
+    RuntimeError,
+    EOFError,
+)
 
 
 @dataclass(frozen=True)
@@ -128,9 +139,9 @@ def read_model(path: str | Path) -> ModelFile:
         version = item["geodl:format_version"]
         if version > FORMAT_VERSION:
             raise ModelFileError(f"{path.name} was written by a later version of GeoDL. Update the plugin to read it.")
-        for asset in item["assets"].values():
-            name = asset["href"].removeprefix("./")
-            if _checksum(members[name]) != asset["file:checksum"]:
+        checksums = {asset["href"].removeprefix("./"): asset["file:checksum"] for asset in item["assets"].values()}
+        for name in {*members, *checksums} - {ITEM}:  # a member without a checksum is as bad as a checksum without one
+            if _checksum(members[name]) != checksums[name]:
                 raise ModelFileError(
                     f"{name} in {path.name} was altered after training. Get the file again from its maker."
                 )
@@ -138,7 +149,7 @@ def read_model(path: str | Path) -> ModelFile:
         if not isinstance(item["properties"][f"geodl:{kind}"], dict):
             raise KeyError(kind)
         weights = load(members[WEIGHTS])
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
+    except _SIGNS_OF_DAMAGE + (SafetensorError,) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(

@@ -126,7 +126,7 @@ def test_any_window_of_a_map_can_be_read_alone(row, column, height, width):
 
 @pytest.mark.parametrize("name", UNETS)
 def test_a_net_sees_as_far_as_its_halo(name):
-    """One pixel is changed: nothing changes beyond the halo, and something does near it, wherever the pixel lies in a stride."""
+    """One pixel is changed: nothing changes beyond the halo, and something does near it, wherever it lies in a stride."""
     net, halo, farthest = NETS[name], HALOS[name], 0
     side = up_to_multiple(2 * halo + 3 * net.stride, net.stride)
     values = torch.from_numpy(raster(side, side, 1, holes=False))[None].double()
