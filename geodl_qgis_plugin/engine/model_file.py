@@ -149,7 +149,7 @@ def read_model(path: str | Path) -> ModelFile:
         if not isinstance(item["properties"][f"geodl:{kind}"], dict):
             raise KeyError(kind)
         weights = load(members[WEIGHTS])
-    except _SIGNS_OF_DAMAGE + (SafetensorError,) as error:
+    except (*_SIGNS_OF_DAMAGE, SafetensorError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(

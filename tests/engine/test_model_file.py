@@ -1,4 +1,4 @@
-"""Model files: what is written comes back, nothing that was cut, altered or swapped is taken, and nothing in one can execute."""
+"""Model files: what is written comes back; what was cut, altered or swapped is refused; nothing in one can execute."""
 
 import hashlib
 import io
@@ -65,19 +65,18 @@ def test_a_file_cut_short_is_refused(model, tmp_path):
 def test_an_altered_byte_is_refused_or_changes_nothing(model, tmp_path):
     """Each byte of the file in turn: an error with a sentence, or the model as it was."""
     whole, path, good = model.read_bytes(), tmp_path / "altered.geodl", read_model(model)
-    refused = 0
+    refused = []
     for place in range(len(whole)):
-        for flipped in (1 << place % 8, 0xFF):
-            path.write_bytes(whole[:place] + bytes([whole[place] ^ flipped]) + whole[place + 1 :])
-            try:
-                read = read_model(path)
-            except ModelFileError as error:
-                refused += 1
-                assert "\n" not in str(error)
-                continue
-            assert (read.item, read.report, read.onnx) == (good.item, good.report, good.onnx)
-            assert all((read.weights[name] == array).all() for name, array in WEIGHTS.items())
-    assert refused > 1.5 * len(whole)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :])
+        try:
+            read = read_model(path)
+        except ModelFileError as error:
+            refused.append(str(error))
+            continue
+        assert (read.item, read.report, read.onnx) == (good.item, good.report, good.onnx)
+        assert all((read.weights[name] == array).all() for name, array in WEIGHTS.items())
+    assert len(refused) > 0.8 * len(whole)
+    assert not any("\n" in sentence for sentence in refused)
 
 
 def test_a_member_that_seems_encrypted_is_refused(model, tmp_path):
@@ -155,7 +154,7 @@ def test_a_later_version_another_kind_a_folder_and_no_file(model, tmp_path):
         item = json.loads(members["item.json"])
         return {**members, "item.json": json.dumps({**item, "geodl:format_version": 99}).encode()}
 
-    with pytest.raises(ModelFileError, match="later version of GeoDL. Update"):
+    with pytest.raises(ModelFileError, match=r"later version of GeoDL\. Update"):
         read_model(rewritten(model, tmp_path / "later.geodl", later))
     with pytest.raises(ModelFileError, match="is a classifier, but a forecaster is needed"):
         read_model(model).part("forecaster")
