@@ -265,9 +265,10 @@ def _memory_layer(
 
 def _told_by_raster(band: gdal.Band) -> Mapping[int, Value]:
     """Return names and colours by code, from the attribute table, the category names and the colour table."""
+    # The palette first: GDAL 3.6 gives no category names from .aux.xml to whoever asks a GeoTIFF for them first.
+    palette = band.GetColorTable()
     names: dict[int, str] = {i: name for i, name in enumerate(band.GetCategoryNames() or []) if name}
     colours: dict[int, str] = {}
-    palette = band.GetColorTable()
     for i in range(palette.GetCount() if palette else 0):
         red, green, blue, _ = palette.GetColorEntry(i)
         colours[i] = f"#{red:02x}{green:02x}{blue:02x}"
