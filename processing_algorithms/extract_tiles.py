@@ -132,7 +132,7 @@ class ExtractTiles(GeoDLAlgorithm):
             self.TILE_SIZE,
             self.tr("Tile size (pixels)"),
             128,
-            8,
+            3,
             help=self.tr("Side of a tile, in pixels of the first predictor. 128 suits most networks."),
         )
         self._number(

@@ -16,7 +16,7 @@ class Settings:
     labels: list[Any]
     output: str
     class_field: str = ""
-    tile_size: int = option(128, at_least=8, at_most=4096)
+    tile_size: int = option(128, at_least=3, at_most=4096)
     stride: int = option(0, at_least=0)  # 0: half a tile
     block_size: float = option(0.0, at_least=0)  # map units; 0 chooses
     buffer: float = option(0.0, at_least=0)  # map units
