@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,17 +26,17 @@ class DerivedSurfaces:
     """
     The derived channels of a mosaic as training may see them: test pixels and their buffer count as nodata.
 
-    They lie in a temporary file that is mapped into memory, and gone when this object is.
+    They lie in a temporary file that is mapped into memory.
     """
 
     def __init__(self, tile_set: TileSet, intake: Intake, progress: Progress) -> None:
         grid = tile_set.grid
         self.intake, self.height, self.width = intake, grid.height, grid.width
         self.channels = intake.channels - len(intake.kept)
-        self._folder = tempfile.TemporaryDirectory(prefix="geodl-surfaces-")
         shape = (self.channels, grid.height, grid.width)
-        file = Path(self._folder.name) / "derived.raw"
-        self.values: npt.NDArray[np.float32] = np.memmap(file, mode="w+", dtype=np.float32, shape=shape)
+        # A file without a name: nothing is left of it, however the process ends.
+        self._file = tempfile.TemporaryFile(prefix="geodl-")  # noqa: SIM115 - lives as long as this object
+        self.values: npt.NDArray[np.float32] = np.memmap(self._file, np.float32, "w+", shape=shape)
         for row in range(0, grid.height, _STRIP_PX):
             strip = Window(row, 0, min(_STRIP_PX, grid.height - row), grid.width)
             outer = strip.grown(intake.halo_px, grid.height, grid.width)
@@ -62,4 +62,6 @@ def derived_surfaces(tile_set: TileSet, intake: Intake, progress: Progress) -> D
     bytes_needed = channels * tile_set.grid.height * tile_set.grid.width * 4
     if tile_set.storage != "mosaic" or channels == 0 or bytes_needed > LARGEST_BYTES:
         return None
+    if shutil.disk_usage(tempfile.gettempdir()).free < 2 * bytes_needed:
+        return None  # a mapped file that outgrows the disk would end the process
     return DerivedSurfaces(tile_set, intake, progress)
