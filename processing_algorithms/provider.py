@@ -83,8 +83,32 @@ class GeoDLProvider(QgsProcessingProvider):
                 self.addAlgorithm(_read_model(path))
 
 
+class GraphicalModel(QgsProcessingModelAlgorithm):
+    """
+    A model with an id like an algorithm's.
+
+    QGIS takes a model's one name for both its id and what is shown, but an id is for good, and is typed.
+    """
+
+    def displayName(self) -> str:
+        """Return the name in the toolbox."""
+        return QCoreApplication.translate("GeoDL", {"landformmap": "Landform map, in one go"}.get(self.name(), self.name()))
+
+    def group(self) -> str:
+        """Return the name of the group of algorithms that the model stands with."""
+        of_group = (one.group() for one in map(lambda kind: kind(), ALGORITHMS) if one.groupId() == self.groupId())
+        return next(of_group, super().group())
+
+    def createInstance(self) -> "GraphicalModel":
+        """Return another of the same, for a run."""
+        copy = type(self)()
+        copy.loadVariant(self.toVariant())
+        copy.setProvider(self.provider())
+        return copy
+
+
 def _read_model(path: Path) -> QgsProcessingModelAlgorithm:
-    model = QgsProcessingModelAlgorithm()
+    model = GraphicalModel()
     if not model.fromFile(str(path)):
         text = QCoreApplication.translate("GeoDL", "The model {} cannot be read. Install the plugin anew.")
         raise QgsProcessingException(text.format(path))
