@@ -3,8 +3,8 @@ Score GeoDL's forecaster under the protocol that lies beside the checkout, on th
 
     python benchmarks/forecast_skill.py uk_tmean ie_wind uk_rain
 
-Needs pandas (for the protocol) and ../shared; says so and ends where they are not there. With ``--classic`` the classic preset
-is scored too, with ``--neuralforecast`` and ``--statsforecast`` those packages' models at the same origins, where installed.
+Needs pandas (for the protocol) and ../shared; says so and ends where they are not there. With ``--neuralforecast`` and
+``--autoets`` those packages' models are scored and timed at the same origins, where they are installed.
 """
 
 import argparse
@@ -28,10 +28,11 @@ def score_geodl(protocol, task, seed, model):
     frequency = Frequency("month", 1) if task.freq == "MS" else Frequency("second", 86400)
     calendar = Calendar(frequency, int(frequency.number(np.array([task.ds[0].to_datetime64()]))[0]))
     before = task.raw[:, : task.i0]
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     method, note = model(before, calendar, task, seed)
     answers = [method(task.raw[:, :cut]) for cut in task.cuts]
     seconds = time.perf_counter() - started
+    print(f"  {seconds:.1f} s, {time.process_time() - worked:.1f} s of processor time")
     quantiles = np.stack([answer[0] for answer in answers], 1)
     print(f"  {note}")
     rows = [protocol.score(task, quantiles[..., 3], quantiles, f"GeoDL {model.__name__}, seed {seed}", seconds)]
@@ -116,7 +117,9 @@ def main():
         rows = score_geodl(protocol, task, options.seed, anomaly)
         for wanted, run in (("neuralforecast", neuralforecast_lstm), ("autoets", autoets)):
             if getattr(options, wanted):
+                worked = time.process_time()
                 points, seconds = run(task)
+                print(f"  {wanted}: {seconds:.1f} s, {time.process_time() - worked:.1f} s of processor time")
                 rows.append(protocol.score(task, points, None, wanted, seconds))
         protocol.save(rows, Path("scores.json"))
 

@@ -35,7 +35,7 @@ from geodl_qgis_plugin.plugin import GeoDLPlugin
 
 PATH = ROOT / "geodl_qgis_plugin" / "models" / "station_forecast.model3"
 HELP = {
-    "ALG_DESC": "From station series to a forecast that animates, with intervals, the skill at each station and an honest report.",
+    "ALG_DESC": "From station series to a forecast that animates, with intervals, skill and an honest report.",
     "ALG_CREATOR": "GeoDL",
     "SERIES": "Point layer with one feature a station and time, or a table together with the points of the stations.",
     "STATION": "Field with the station's id, kept as text.",
