@@ -92,11 +92,13 @@ class GraphicalModel(QgsProcessingModelAlgorithm):
 
     def displayName(self) -> str:
         """Return the name in the toolbox."""
-        return QCoreApplication.translate("GeoDL", {"landformmap": "Landform map, in one go"}.get(self.name(), self.name()))
+        return QCoreApplication.translate(
+            "GeoDL", {"landformmap": "Landform map, in one go"}.get(self.name(), self.name())
+        )
 
     def group(self) -> str:
         """Return the name of the group of algorithms that the model stands with."""
-        of_group = (one.group() for one in map(lambda kind: kind(), ALGORITHMS) if one.groupId() == self.groupId())
+        of_group = (one.group() for one in (kind() for kind in ALGORITHMS) if one.groupId() == self.groupId())
         return next(of_group, super().group())
 
     def createInstance(self) -> "GraphicalModel":

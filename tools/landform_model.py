@@ -3,8 +3,8 @@ Write the graphical model that the provider offers: geodl_qgis_plugin/models/lan
 
     .venv/bin/python tools/landform_model.py
 
-Its outputs are called map, confidence, model and report: QGIS writes them in lower case. It chains Extract tiles, Train classifier and Classify raster. QGIS's model designer opens the file too; this script is how it is made,
-so that a change can be read.
+It chains Extract tiles, Train classifier and Classify raster. QGIS's model designer opens the file too; this script is how it is
+made, so that a change can be read. QGIS itself puts the outputs' names into lower case: map, confidence, model, report.
 """
 
 import os
@@ -39,17 +39,17 @@ from geodl_qgis_plugin.plugin import GeoDLPlugin
 
 PATH = ROOT / "geodl_qgis_plugin" / "models" / "landform_map.model3"
 HELP = {
-    "ALG_DESC": "From a DEM (or other rasters) and mapped examples to a styled map of the whole raster, with its confidence and "
-    "an honest report: tiles are cut, a convolutional net is trained, and everything is mapped, in one go.",
+    "ALG_DESC": "From a DEM (or other rasters) and mapped examples to a styled map of the whole raster, with its confidence "
+    "and an honest report: tiles are cut, a convolutional net is trained, and everything is mapped, in one go.",
     "ALG_CREATOR": "GeoDL",
-    "PREDICTORS": "The rasters that the net will see, in this order; for landforms a DEM is enough. The first one sets the grid.",
-    "LABELS": "Mapped examples of each class: polygons, points or a raster, in any CRS. The rest need not be mapped. Classes keep the "
-    "names and colours that the layer is drawn with.",
+    "PREDICTORS": "The rasters that the net will see, in this order; for landforms a DEM is enough. The first sets the grid.",
+    "LABELS": "Mapped examples of each class: polygons, points or a raster, in any CRS. The rest need not be mapped. Classes keep "
+    "the names and colours that the layer is drawn with.",
     "CLASS_FIELD": "The field that names the class. May be left out for a raster, or where the layer is drawn by categories.",
-    "TEST_AREAS": "Polygons that are kept from training and only score the model. Without them, a fifth of the labels is kept, in "
-    "blocks.",
-    "BUFFER": "Distance round the test areas that training does not see, in map units. Near ground is alike: the wider, the more "
-    "honest the score.",
+    "TEST_AREAS": "Polygons that are kept from training and only score the model. Without them, a fifth of the labels is kept, "
+    "in blocks.",
+    "BUFFER": "Distance round the test areas that training does not see, in map units. Near ground is alike: the wider, the "
+    "more honest the score.",
     "TILE_SIZE": "Side of the squares the net learns from, in pixels. Smaller ones suit small rasters.",
     "EPOCHS": "How often the net sees all its tiles. 0 chooses as many as about 3,000 batches need.",
     "MINUTES": "Time for training, in minutes; 0 sets no limit. With a limit two runs differ.",
@@ -112,7 +112,10 @@ def build():
         box.setPosition(QPointF(110, 60 + 62 * place))
         box.setSize(QSizeF(230, 32))
         model.addModelParameter(parameter, box)
-    own = {name: source.fromModelParameter(name) for name in ("PREDICTORS", "LABELS", "CLASS_FIELD", "TEST_AREAS", "BUFFER", "TILE_SIZE")}
+    own = {
+        name: source.fromModelParameter(name)
+        for name in ("PREDICTORS", "LABELS", "CLASS_FIELD", "TEST_AREAS", "BUFFER", "TILE_SIZE")
+    }
     model.addChildAlgorithm(step("extracttiles", "Cut tiles, parted in space", 0, own))
     model.addChildAlgorithm(
         step(
