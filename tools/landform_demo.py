@@ -2,8 +2,8 @@
 Map the landforms of the Jacksboro fault with the built plugin, through qgis_process: `make demo`.
 
 Real data: SRTM elevations of Tennessee that matplotlib ships, and ten landforms by GRASS r.geomorphon. A net is trained on the
-west, and scored on the east 30 % of the columns, which it never sees. All happens in a QGIS profile of its own, which is removed
-after.
+west, and scored on the east 30 % of the columns, which it never sees. All happens in a QGIS profile of its own, which is then
+removed.
 """
 
 import argparse

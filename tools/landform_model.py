@@ -3,8 +3,8 @@ Write the graphical model that the provider offers: geodl_qgis_plugin/models/lan
 
     .venv/bin/python tools/landform_model.py
 
-It chains Extract tiles, Train classifier and Classify raster. QGIS's model designer opens the file too; this script is how it is
-made, so that a change can be read. QGIS itself puts the outputs' names into lower case: map, confidence, model, report.
+It chains Extract tiles, Train classifier and Classify raster. QGIS's model designer opens the file too; this script is how it
+is made, so that a change can be read. QGIS itself puts the outputs' names into lower case: map, confidence, model, report.
 """
 
 import os
@@ -43,8 +43,8 @@ HELP = {
     "and an honest report: tiles are cut, a convolutional net is trained, and everything is mapped, in one go.",
     "ALG_CREATOR": "GeoDL",
     "PREDICTORS": "The rasters that the net will see, in this order; for landforms a DEM is enough. The first sets the grid.",
-    "LABELS": "Mapped examples of each class: polygons, points or a raster, in any CRS. The rest need not be mapped. Classes keep "
-    "the names and colours that the layer is drawn with.",
+    "LABELS": "Mapped examples of each class: polygons, points or a raster, in any CRS. The rest need not be mapped. Classes "
+    "keep the names and colours that the layer is drawn with.",
     "CLASS_FIELD": "The field that names the class. May be left out for a raster, or where the layer is drawn by categories.",
     "TEST_AREAS": "Polygons that are kept from training and only score the model. Without them, a fifth of the labels is kept, "
     "in blocks.",
