@@ -1,9 +1,9 @@
 """
-Lay tiles that were cut elsewhere side by side in a raster, so that Extract tiles cuts them again: lay_tiles.py TILES.npz FOLDER.
+Lay tiles that were cut elsewhere side by side in a raster, from which Extract tiles cuts them again.
 
-The NPZ holds X_train, X_test (tile, band, row, column), y_train, y_test (tile,) and class_names; other libraries' tiles are easily
-saved so. Written are predictors.tif, labels.tif and test_areas.gpkg, and what to run is told. Tiles have no place on the ground, so the
-grid (1 m pixels from 0, 0) is made up, and each tile is one block of the split: its neighbours are strangers.
+The NPZ holds X_train, X_test (tile, band, row, column), y_train, y_test (tile,) and class_names; other libraries' tiles are
+easily saved so. Written are predictors.tif, labels.tif and test_areas.gpkg, and what to run is told. Tiles have no place on the
+ground, so the grid (1 m pixels from 0, 0) is made up, and each tile is one block of the split: its neighbours are strangers.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """
-The shared real data, each through the installed plugin with qgis_process, checked by numbers that GDAL and numpy give by themselves.
+The shared real data, each through the installed plugin with qgis_process, checked by numbers of GDAL and numpy alone.
 
-The data lie beside the checkout (`../shared/data`) and are no part of it; where they are missing, these tests say so and are skipped.
+The data lie beside the checkout (`../shared/data`) and are no part of it; where they are missing, these tests say so
+and are skipped.
 """
 
 import json
@@ -331,7 +332,7 @@ def test_points_of_great_britain_become_a_grid(run, tmp_path):
 
 
 def test_magnetic_field_of_great_britain(run, shared, tmp_path):
-    """A grid with holes is reduced to the pole with the same holes, and cut into tiles with domains drawn in squares of 30 km."""
+    """A grid is reduced to the pole and keeps its holes, and is cut into tiles with domains drawn in squares of 30 km."""
     field = shared("magnetic_great_britain/gb_tfa_1km.tif")
     reduced = run("magneticpredictors", INPUT=field, DATE="1960-07-01", HEIGHT=2000, OUTPUT=str(tmp_path / "predictors.tif"))
     raster, source = gdal.Open(reduced["OUTPUT"]), gdal.Open(field)
@@ -402,7 +403,7 @@ def test_tiles_of_statlog(run, tmp_path):
     with np.load(source, allow_pickle=False) as file:
         given = {name: file[name] for name in file.files}
     names = {c.code: c.name for c in tiles.classes}
-    assert names == {code: name for code, name in enumerate(given["class_names"].tolist(), 1)}
+    assert names == dict(enumerate(given["class_names"].tolist(), 1))
     learnt = np.flatnonzero(tiles.tiles["split"] != 3)
     learnt = learnt[np.lexsort((tiles.tiles["column"][learnt], tiles.tiles["row"][learnt]))]
     first = 1 - given["y_train"].min()
