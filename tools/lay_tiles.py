@@ -35,7 +35,9 @@ def lay_out(training, test, columns=None):
     """
     _, bands, size, width = training.shape
     if size != width or test.shape[1:] != training.shape[1:]:
-        raise ValueError(f"Tiles must be square and alike, but have the shapes {training.shape[1:]} and {test.shape[1:]}.")
+        raise ValueError(
+            f"Tiles must be square and alike, but have the shapes {training.shape[1:]} and {test.shape[1:]}."
+        )
     columns = columns or math.ceil(math.sqrt(len(training) + len(test)))
     upper = math.ceil(len(training) / columns)
     rows = upper + math.ceil(len(test) / columns)
@@ -59,7 +61,9 @@ def write(path, array, names=(), categories=()):
     """Write an array (band, row, column) on the made-up grid, with names of bands or of classes."""
     kind = gdal.GDT_Float32 if array.dtype == np.float32 else gdal.GDT_UInt16
     bands, height, width = array.shape
-    raster = gdal.GetDriverByName("GTiff").Create(str(path), width, height, bands, kind, ["COMPRESS=DEFLATE", "TILED=YES"])
+    raster = gdal.GetDriverByName("GTiff").Create(
+        str(path), width, height, bands, kind, ["COMPRESS=DEFLATE", "TILED=YES"]
+    )
     reference = osr.SpatialReference()
     reference.ImportFromEPSG(CRS)
     raster.SetSpatialRef(reference)

@@ -182,7 +182,9 @@ def test_hamersley(run, shared, tmp_path):
     """GeoJSON in degrees, as the standard wants it, on a terrain model in metres."""
     terrain, geology = (shared(f"geology_hamersley_wa/{name}") for name in ("dtm_rp.tif", "geology.geojson"))
     degrees = str(tmp_path / "degrees.geojson")
-    gdal.VectorTranslate(degrees, geology, dstSRS="EPSG:4326", layerCreationOptions=["RFC7946=YES", "COORDINATE_PRECISION=9"])
+    gdal.VectorTranslate(
+        degrees, geology, dstSRS="EPSG:4326", layerCreationOptions=["RFC7946=YES", "COORDINATE_PRECISION=9"]
+    )
     result = run(
         "extracttiles",
         PREDICTORS=[terrain],
@@ -211,7 +213,9 @@ def test_hamersley(run, shared, tmp_path):
 
 def test_landsat_of_north_carolina(run, shared, tmp_path):
     """Six bands, and polygons that are dealt whole: none is in two parts."""
-    image, polygons = (shared(f"landcover_nc_landsat/{name}") for name in ("lsat7_2000_6band.tif", "training_polygons.gpkg"))
+    image, polygons = (
+        shared(f"landcover_nc_landsat/{name}") for name in ("lsat7_2000_6band.tif", "training_polygons.gpkg")
+    )
     result = run(
         "extracttiles",
         PREDICTORS=[image],
@@ -297,7 +301,9 @@ def test_landslides_of_ecuador(run, shared, tmp_path):
         place_of = feature.GetGeometryRef()
         row, column = int((place_of.GetY() - north) // height), int((place_of.GetX() - west) // width)
         if np.isfinite(values[:, row, column]).all():
-            found.setdefault((row - place[0].start, column - place[1].start), set()).add(feature.GetFieldAsString("landslide"))
+            found.setdefault((row - place[0].start, column - place[1].start), set()).add(
+                feature.GetFieldAsString("landslide")
+            )
     labels, names = np.array(tiles.labels), {c.code: c.name for c in tiles.classes}
     assert (labels > 0).sum() == len(found) > 300
     for (row, column), classes in found.items():
@@ -334,7 +340,9 @@ def test_points_of_great_britain_become_a_grid(run, tmp_path):
 def test_magnetic_field_of_great_britain(run, shared, tmp_path):
     """A grid is reduced to the pole and keeps its holes, and is cut into tiles with domains drawn in squares of 30 km."""
     field = shared("magnetic_great_britain/gb_tfa_1km.tif")
-    reduced = run("magneticpredictors", INPUT=field, DATE="1960-07-01", HEIGHT=2000, OUTPUT=str(tmp_path / "predictors.tif"))
+    reduced = run(
+        "magneticpredictors", INPUT=field, DATE="1960-07-01", HEIGHT=2000, OUTPUT=str(tmp_path / "predictors.tif")
+    )
     raster, source = gdal.Open(reduced["OUTPUT"]), gdal.Open(field)
     anomaly, values = values_of(source)[0], values_of(raster)
     bands = [raster.GetRasterBand(number).GetDescription() for number in range(1, raster.RasterCount + 1)]
