@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .errors import OutputError, SourceError
@@ -22,16 +22,20 @@ def check_source(path: str | Path, what: str) -> Path:
     return path
 
 
-def check_output(path: str | Path, needed_bytes: int = 0) -> Path:
+def check_output(path: str | Path, needed_bytes: int = 0, *, folder: bool = False) -> Path:
     """
     Make sure that ``path`` can be written, with room for ``needed_bytes``, before any long work; make its folder.
+
+    ``folder`` says that a folder is to be written.
 
     Raises
     ------
     OutputError
-        If the folder cannot be made or written, or the disk has too little room.
+        If the folder cannot be made or written, the disk has too little room, or a folder lies where a file is to be.
     """
     path = Path(path)
+    if not folder and path.is_dir():
+        raise OutputError(f"{path} is a folder, but a file is to be written there. Give the file another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe = path.parent / f".geodl-{uuid.uuid4().hex}"
@@ -71,6 +75,25 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     finally:
         for leftover in path.parent.glob(glob.escape(part.name) + "*"):
             leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def all_or_none(paths: Sequence[str | Path | None]) -> Iterator[None]:
+    """Delete those of ``paths``, with the style and names beside them, that were written by a block that then failed."""
+    files = [Path(path) for path in paths if path]
+    files += [Path(f"{file}.aux.xml") for file in files] + [file.with_suffix(".qml") for file in files]
+    before = {file: _written(file) for file in files}
+    try:
+        yield
+    except BaseException:
+        for file, when in before.items():
+            if _written(file) != when:
+                file.unlink(missing_ok=True)
+        raise
+
+
+def _written(file: Path) -> tuple[int, int] | None:
+    return (file.stat().st_ino, file.stat().st_mtime_ns) if file.is_file() else None
 
 
 @contextlib.contextmanager

@@ -130,7 +130,7 @@ def _install(settings: Settings, progress: Progress) -> None:
     if settings.wheels and not Path(settings.wheels).is_dir():
         raise SettingsError(f"WHEELS is {settings.wheels}, which is no folder. Give the folder that holds the wheels.")
     target = Path(settings.packages)
-    check_output(target)
+    check_output(target, folder=True)
     check_room(target.parent, 2 * 2**30 if settings.wheels else _NEEDED_BYTES)
     for left_over in target.parent.glob(f".{target.name}.*.new"):
         shutil.rmtree(left_over, ignore_errors=True)

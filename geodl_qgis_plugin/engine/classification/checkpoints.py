@@ -22,7 +22,7 @@ def save_checkpoint(
     path: Path, net: nn.Module, best: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, facts: Mapping[str, Any]
 ) -> None:
     """Write the net, its best state so far, the optimiser's state, and facts that JSON can hold."""
-    from safetensors.torch import save_file  # noqa: PLC0415 - only while training
+    from safetensors.torch import save  # noqa: PLC0415 - only while training
 
     tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
@@ -35,7 +35,7 @@ def save_checkpoint(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
-        save_file(tensors, part, {"facts": json.dumps(facts)})
+        part.write_bytes(save(tensors, {"facts": json.dumps(facts)}))  # a full disk is then an OSError
 
 
 def load_checkpoint(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..bands import Band
 from ..errors import Cancelled, SettingsError
-from ..files import check_output
+from ..files import all_or_none, check_output
 from ..messages import PartOfProgress, Progress
 from ..rasters.extent import window_of_extent
 from ..rasters.grid import Grid, Window
@@ -73,7 +73,8 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     check_pixel_size(stack.grid, model, progress)
     area = window_of_extent(settings.extent, stack.grid)
     work = _pixels if model.per_pixel else _tiles
-    counts = work(settings, model, stack, area, progress)
+    with all_or_none(outputs):
+        counts = work(settings, model, stack, area, progress)
     if not counts.any():
         progress.warning("The map is empty: the rasters have no pixel with a value in every band there.")
     progress.update(1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,17 @@ class TilePolygons:
                 self._layer.CreateFeature(feature)
 
     def __exit__(self, *error: Any) -> None:
-        with gdal_sentences(self._path):
-            if error[0] is None:
-                self._dataset.CommitTransaction()
+        try:
+            with gdal_sentences(self._path):
+                if error[0] is None:
+                    self._dataset.CommitTransaction()
+                self._layer = self._dataset = None
+                if error[0] is None:
+                    write_layer_style(self._part, LAYER, polygons_qml(self._classes))
+        except BaseException:
             self._layer = self._dataset = None
-            if error[0] is None:
-                write_layer_style(self._part, LAYER, polygons_qml(self._classes))
+            self._whole.__exit__(*sys.exc_info())
+            raise
         self._whole.__exit__(*error)
 
     def _square(self, row: int, column: int) -> ogr.Geometry:

@@ -35,8 +35,8 @@ class Plan:
     How a net is trained.
 
     ``epochs`` 0 chooses as many as about 3,000 batches need, 10 to 400; ``minutes`` 0 sets no limit; ``patience`` is in epochs,
-    0 for a quarter of all, three checks at least. ``class_weight`` is the power of the inverse class share: 0 weighs all pixels alike, 1 all
-    classes.
+    0 for a quarter of all, three checks at least. ``class_weight`` is the power of the inverse class share: 0 weighs all
+    pixels alike, 1 all classes.
     """
 
     epochs: int
@@ -124,6 +124,9 @@ def train(net: nn.Module, tile_set: TileSet, plan: Plan, checkpoint: Path | None
         progress.message(f"Going on after epoch {first_epoch}.")
     best = max(history, key=_score) if history else None
     ended, started, losses = "all epochs were done", time.monotonic(), []
+    no_better = f"the validation part had not got better for {patience} epochs"
+    if best is not None and first_epoch - best.epoch >= patience:  # it had ended, and what came after was broken off
+        first_epoch, ended = epochs, no_better
 
     for epoch in range(first_epoch, epochs):
         net.train()
@@ -183,7 +186,7 @@ def train(net: nn.Module, tile_set: TileSet, plan: Plan, checkpoint: Path | None
             ended = f"the {plan.minutes:g} minutes were over"
             break
         if epoch + 1 - best.epoch >= patience:
-            ended = f"the validation part had not got better for {patience} epochs"
+            ended = no_better
             break
     if best is None:
         raise GeoDLError("Training ended before its first look at the validation part. Give it more MINUTES or EPOCHS.")
@@ -222,7 +225,12 @@ def _loss(
     wanted = torch.from_numpy(targets)
     if not (wanted != IGNORED).any():
         return None
-    logits = net(torch.from_numpy(values), None if derived is None else torch.from_numpy(derived))
+    given, beside = torch.from_numpy(values), None if derived is None else torch.from_numpy(derived)
+    if wanted.ndim > 1 and (beyond := -values.shape[-1] % int(net.stride)):  # type: ignore[arg-type]
+        margin = (0, beyond, 0, beyond)  # tiles of any size: nodata, which is not learnt from, up to whole strides
+        given, wanted = F.pad(given, margin, value=torch.nan), F.pad(wanted, margin, value=IGNORED)
+        beside = None if beside is None else F.pad(beside, margin)
+    logits = net(given, beside)
     if wanted.ndim == 1:
         logits = logits[:, :, 0, 0]
     return F.cross_entropy(logits, wanted, weights, ignore_index=IGNORED)

@@ -24,6 +24,7 @@ from ..model_file import write_model
 from ..rasters.grid import Window
 from ..settings import as_dict
 from ..training_data.tile_set import TileSet
+from .batches import training_tiles
 from .classifier import classifier_item
 from .forest import forest_accuracy
 from .metrics import Accuracy
@@ -78,7 +79,12 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         class_weight=settings.class_weight,
         augment=settings.augment,
     )
-    trained = train(net, tile_set, plan, checkpoint, PartOfProgress(progress, 0.0, 0.85))
+    try:
+        trained = train(net, tile_set, plan, checkpoint, PartOfProgress(progress, 0.0, 0.85))
+    except BaseException:
+        if not checkpoint.exists():  # nothing to go on from
+            shutil.rmtree(checkpoint.parent, ignore_errors=True)
+        raise
 
     tested = _tested(trained, tile_set, settings, PartOfProgress(progress, 0.85, 0.99))
     page = training_page(tile_set, architecture, trained, tested, settings)
@@ -124,7 +130,7 @@ def _tested(trained: Trained, tile_set: TileSet, settings: Settings, progress: P
         tile_set,
         part,
         halo_px=trained.halo_px,
-        progress=PartOfProgress(progress, 0.0, 0.3),
+        progress=_Uninterrupted(progress, 0.0, 0.3),
         then=map_of_part.add,
     )
     forest: Accuracy | None = None
@@ -140,6 +146,14 @@ def _tested(trained: Trained, tile_set: TileSet, settings: Settings, progress: P
         except Cancelled:
             progress.message("The forest was left out, since the job was stopped.")
     return TestedModel(part, scored.accuracy, scored.loss, forest, map_of_part.codes)
+
+
+class _Uninterrupted(PartOfProgress):
+    """Progress of what is done to its end, so that a net that was trained is kept with its scores when the user stops."""
+
+    def cancelled(self) -> bool:
+        """Never."""
+        return False
 
 
 class PartMap:
@@ -173,6 +187,16 @@ def _check_parts(tile_set: TileSet, settings: Settings) -> None:
                 f"The tile set {tile_set.folder} has no labels in its {part} part. Extract tiles again with more labels, "
                 "smaller blocks or another SEED."
             )
+    if settings.task == EACH_PIXEL:
+        learnt = [code for code, count in tile_set.class_counts("training").items() if count]
+    else:
+        learnt = np.unique(tile_set.tiles["code"][training_tiles(tile_set, per_pixel=False)]).tolist()
+    if len(learnt) < 2:
+        name = next(one.name for one in tile_set.classes if one.code == learnt[0])
+        raise TileSetError(
+            f"The training part of {tile_set.folder} has only one class ({name}), so there is nothing to tell apart. Extract "
+            "tiles again with smaller blocks, smaller tiles or another SEED."
+        )
     if settings.task != EACH_PIXEL and not (tile_set.tiles["code"][tile_set.indices("validation")] > 0).any():
         raise TileSetError(
             f"No validation tile of {tile_set.folder} has a class of its own. Extract tiles again with smaller tiles, or a "

@@ -58,7 +58,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     OutputError
         If the folder cannot be written or the disk has no room.
     """
-    output = check_output(settings.output)
+    output = check_output(settings.output, folder=True)
     tiles = TileSet.open(settings.tiles)
     for sentence in tiles.check_sources():
         progress.warning(sentence)

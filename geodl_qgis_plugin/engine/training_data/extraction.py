@@ -37,7 +37,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         One sentence for whatever is missing or does not fit; before the predictors are read where it can be known.
     """
     _check(settings)
-    output = check_output(settings.output)
+    output = check_output(settings.output, folder=True)
     if settings.footprints:
         check_output(settings.footprints)
     if settings.report:
