@@ -160,7 +160,7 @@ def make(folder, home):
         "render_map.py",
         *("--classes", landforms, "--dem", dem, "--outline", area, "--output", folder / "landforms.png"),
         *("--title", "Landforms of the Jacksboro fault, Tennessee"),
-        *("--legend", "Landform", "--outline-name", "Test area, never trained on"),
+        *("--legend", "Landform", "--outline-name", "Test area"),
         "--subtitle",
         f"Mapped by a U-Net from elevation (SRTM, 90 m). In the test area: accuracy {net['ACCURACY']:.2f}, "
         f"kappa {net['KAPPA']:.2f}.",
