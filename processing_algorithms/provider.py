@@ -83,6 +83,13 @@ class GeoDLProvider(QgsProcessingProvider):
                 self.addAlgorithm(_read_model(path))
 
 
+MODEL_NAMES = {
+    "landformmap": "Landform map, in one go",
+    "lithologymap": "Lithology map, in one go",
+    "magneticdomains": "Map of magnetic domains, in one go",
+}
+
+
 class GraphicalModel(QgsProcessingModelAlgorithm):
     """
     A model with an id like an algorithm's.
@@ -92,9 +99,7 @@ class GraphicalModel(QgsProcessingModelAlgorithm):
 
     def displayName(self) -> str:
         """Return the name in the toolbox."""
-        return QCoreApplication.translate(
-            "GeoDL", {"landformmap": "Landform map, in one go"}.get(self.name(), self.name())
-        )
+        return QCoreApplication.translate("GeoDL", MODEL_NAMES.get(self.name(), self.name()))
 
     def group(self) -> str:
         """Return the name of the group of algorithms that the model stands with."""

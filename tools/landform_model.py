@@ -104,14 +104,7 @@ def build():
     """Return the model."""
     source = QgsProcessingModelChildParameterSource
     model = QgsProcessingModelAlgorithm("landformmap", "classification")
-    for place, parameter in enumerate(inputs()):
-        if parameter.name() in ("EPOCHS", "MINUTES"):
-            parameter.setFlags(parameter.flags() | ADVANCED)
-        parameter.setHelp(HELP[parameter.name()])
-        box = QgsProcessingModelParameter(parameter.name())
-        box.setPosition(QPointF(110, 60 + 62 * place))
-        box.setSize(QSizeF(230, 32))
-        model.addModelParameter(parameter, box)
+    add_inputs(model, inputs(), HELP, advanced=("EPOCHS", "MINUTES"))
     own = {
         name: source.fromModelParameter(name)
         for name in ("PREDICTORS", "LABELS", "CLASS_FIELD", "TEST_AREAS", "BUFFER", "TILE_SIZE")
@@ -143,14 +136,28 @@ def build():
             [("OUTPUT", "MAP", "Map"), ("CONFIDENCE", "CONFIDENCE", "Confidence")],
         )
     )
-    model.setHelpContent(HELP)
-    model.setParameterOrder([parameter.name() for parameter in inputs()])
     model.updateDestinationParameters()
     return model
 
 
-def main():
-    """Write the model, or say why it would not run."""
+def add_inputs(model, parameters, help, advanced=()):
+    """Give a model its parameters in order, with their help."""
+    names = []
+    for place, parameter in enumerate(parameters):
+        if parameter.name() in advanced:
+            parameter.setFlags(parameter.flags() | ADVANCED)
+        parameter.setHelp(help[parameter.name()])
+        box = QgsProcessingModelParameter(parameter.name())
+        box.setPosition(QPointF(110, 60 + 62 * place))
+        box.setSize(QSizeF(230, 32))
+        model.addModelParameter(parameter, box)
+        names.append(parameter.name())
+    model.setHelpContent(help)
+    model.setParameterOrder(names)
+
+
+def write(builders):
+    """Write models, each from a function that builds it, by their paths; or say why one would not run."""
     with tempfile.TemporaryDirectory(prefix="geodl-profile-") as profile:
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
         os.environ.setdefault("QGIS_CUSTOM_CONFIG_PATH", profile)
@@ -158,12 +165,15 @@ def main():
         QgsApplication.initQgis()
         plugin = GeoDLPlugin(None)
         plugin.initProcessing()
-        model = build()
-        fine, why = model.validate()
-        if fine:
-            PATH.parent.mkdir(exist_ok=True)
-            fine, why = model.toFile(str(PATH)), [f"{PATH} could not be written."]
-        del model
+        for path, build_one in builders.items():
+            model = build_one()
+            fine, why = model.validate()
+            if fine:
+                path.parent.mkdir(exist_ok=True)
+                fine, why = model.toFile(str(path)), [f"{path} could not be written."]
+            del model
+            if not fine:
+                break
         plugin.unload()
         QgsApplication.exitQgis()
         del application
@@ -172,4 +182,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    write({PATH: build})
