@@ -9,7 +9,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from .environment import missing_packages, tune_memory, watch
+from .environment import missing_packages, tune_memory, tune_threads, watch
 from .errors import Cancelled, EnvironmentProblem, GeoDLError, SettingsError
 from .jobs import JOBS, run_job
 from .messages import LineProgress
@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, name), lambda *_: progress.cancel())
     watch(progress, options.parent_pid, options.cancel_file)
+    tune_threads()
     tune_memory()
     try:
         result = run_job(options.job, _read(options.settings), progress)

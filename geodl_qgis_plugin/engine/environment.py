@@ -50,6 +50,16 @@ def _own_version() -> str:
     return "unknown"
 
 
+def tune_threads() -> None:
+    """
+    Let threads that wait for each other sleep soon; call it before torch is imported.
+
+    GNU's OpenMP lets them spin for long: beside other work that took twice the processor time and a third more of the clock's
+    (docs/benchmarks.md). What the user has set stays.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
 def tune_memory() -> bool:
     """
     Let glibc keep freed memory instead of giving it back after every layer; return whether it could be set.

@@ -232,7 +232,7 @@ def test_weights_of_classes(tiles):
 def test_a_class_that_is_missing_from_a_part(tmp_path):
     """Three pixels of a class in one corner: it is in one part alone, and training, scores and report live with it."""
     tiles = extract(tmp_path / "set", **rule(tmp_path / "in", rare=True))
-    assert sum(30 in tiles.class_counts(part) for part in ("training", "validation", "test")) == 1
+    assert sum(tiles.class_counts(part).get(30, 0) > 0 for part in ("training", "validation", "test")) == 1
     result = train(tiles, tmp_path / "m.geodl", epochs=1, class_weight=0.5, report=str(tmp_path / "r.html"))
     assert 0 <= result["macro_f1"] <= 1
     assert [one["code"] for one in read_model(tmp_path / "m.geodl").part("classifier")["classes"]] == [10, 20, 30]
