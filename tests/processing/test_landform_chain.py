@@ -120,7 +120,8 @@ def test_polygons_to_a_map(run_algorithm, dem, polygons, east, tmp_path):
     elevation = gdal.Open(dem)
     valid = elevation.ReadAsArray() != elevation.GetRasterBand(1).GetNoDataValue()
     assert ((codes > 0) == valid).all()
-    confidence = gdal.Open(mapped["CONFIDENCE"]).ReadAsArray()[valid]
+    sure = gdal.Open(mapped["CONFIDENCE"])
+    confidence = sure.ReadAsArray()[valid] * sure.GetRasterBand(1).GetScale()
     assert confidence.min() >= 1 / len(NAMED) - 1e-3
     assert confidence.max() <= 1
     assessed = run_algorithm(
