@@ -222,7 +222,7 @@ def _point(there: osr.CoordinateTransformation, x: float, y: float) -> tuple[flo
 
 
 def _hold_blocks(sources: Sequence[RasterSource]) -> None:
-    """Let GDAL's cache hold two rows of blocks of every raster, at most a quarter of the memory; its own default is far more."""
+    """Let GDAL's cache hold two rows of blocks of every raster, at most a quarter of the memory; its default is far more."""
     row = 0
     for source in sources:
         pixels = source.block_size[0] * (source.grid.width + source.block_size[1])
