@@ -142,7 +142,7 @@ def small_disk(tmp_path):
     if mounted.returncode:
         pytest.skip("mounting is not allowed here")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("storage", ["mosaic", "stacked"])

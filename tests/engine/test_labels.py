@@ -35,7 +35,7 @@ def test_a_polygon_covers_the_pixels_whose_middle_it_holds(tmp_path, name, code)
     (x0, x1), (y0, y1) = np.percentile(east, (20, 80)), np.percentile(north, (20, 80))
     width, height = x1 - x0, y1 - y0
     corners = [(x0, y0), (x1, y0 + 0.2 * height), (x1 - 0.1 * width, y1), (x0 + 0.3 * width, y1 - 0.1 * height)]
-    ring = ", ".join(f"{x!r} {y!r}" for x, y in [*corners, corners[0]])
+    ring = ", ".join(f"{float(x)!r} {float(y)!r}" for x, y in [*corners, corners[0]])
     path = write_polygons(tmp_path / "shape.gpkg", [(f"POLYGON (({ring}))", "a")], code)
     _, got = read([path], grid, class_field="kind")
     distance = np.full(east.shape, np.inf)  # to the nearest edge; positive inside

@@ -165,7 +165,7 @@ def small_disk(tmp_path):
     if os.name != "posix" or os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting a small disk needs root on Linux")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("values", [False, True])

@@ -31,6 +31,20 @@ def qgis():
     QgsApplication.exitQgis()
 
 
+def pytest_sessionfinish(session, exitstatus):
+    """Keep how the tests ended."""
+    session.config.geodl_exit_status = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """End at once: on Debian 13 QGIS crashes while Python takes itself apart, after all is told, and hides how tests ended."""
+    if QgsApplication.instance() is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(getattr(config, "geodl_exit_status", 1))
+
+
 class Feedback(QgsProcessingFeedback):
     """Keeps what an algorithm says."""
 
