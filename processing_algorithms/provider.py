@@ -87,6 +87,7 @@ MODEL_NAMES = {
     "landformmap": "Landform map, in one go",
     "lithologymap": "Lithology map, in one go",
     "magneticdomains": "Map of magnetic domains, in one go",
+    "stationforecast": "Forecast of stations, in one go",
 }
 
 

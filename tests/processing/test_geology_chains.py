@@ -86,7 +86,8 @@ def test_airborne_grids_and_mapped_geology_become_a_lithology_map(run_algorithm,
         },
     )
     codes, names = gdal.Open(made["map"]).ReadAsArray(), drawn(made["map"])
-    rocks = {feature.GetField("ROCK_CLA_1") for feature in ogr.Open(str(LITHOLOGY)).GetLayer(0)}
+    mapped = ogr.Open(str(LITHOLOGY))  # held while its features are read
+    rocks = {feature.GetField("ROCK_CLA_1") for feature in mapped.GetLayer(0)}
     assert set(names.values()) <= rocks
     assert len(names) >= 2
     values = grids.ReadAsArray()
@@ -120,10 +121,10 @@ def test_a_total_field_becomes_a_map_of_magnetic_domains(run_algorithm, tmp_path
             "BUFFER": 500,
             "TILE_SIZE": 32,
             "EPOCHS": 4,
-            **destinations(tmp_path, OUTPUTS | {"predictors": "tif"}),
+            **destinations(tmp_path, OUTPUTS | {"magnetic_predictors": "tif"}),
         },
     )
-    predictors = gdal.Open(made["predictors"])
+    predictors = gdal.Open(made["magnetic_predictors"])
     bands = [predictors.GetRasterBand(number).GetDescription() for number in range(1, predictors.RasterCount + 1)]
     assert bands[0] == "reduced_to_pole"
     codes = gdal.Open(made["map"]).ReadAsArray()
