@@ -6,7 +6,6 @@ else on its output is kept only to be shown should it fail.
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,8 @@ def run_job(job: str, settings: Mapping[str, Any], feedback: QgsProcessingFeedba
     """
     interpreter = find_interpreter()
     relay = _Relay(feedback)
+    import tempfile  # noqa: PLC0415 - QGIS need not load it to list algorithms
+
     with tempfile.TemporaryDirectory(prefix="geodl-job-", ignore_cleanup_errors=True) as folder:
         settings_file = Path(folder, "settings.json")
         settings_file.write_text(json.dumps(dict(settings), indent=1, ensure_ascii=False), encoding="utf-8")

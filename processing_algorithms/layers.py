@@ -7,7 +7,6 @@ CRS that its file lacks. Whatever the file alone would not tell is written to a 
 from pathlib import Path
 from typing import Any
 
-from osgeo import gdal
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
     QgsFields,
@@ -51,6 +50,8 @@ def raster_path(layer: QgsRasterLayer) -> str:
     if layer.crs() == layer.dataProvider().crs() or not layer.crs().isValid():
         return path
     copy = str(Path(QgsProcessingUtils.generateTempFilename(f"{Path(uri.get('path') or layer.name()).stem}.vrt")))
+    from osgeo import gdal  # noqa: PLC0415 - QGIS need not load it to list algorithms
+
     gdal.Translate(copy, path, format="VRT", outputSRS=layer.crs().toWkt())
     return copy
 

@@ -8,7 +8,6 @@ and kills a program that does not end when it is asked to.
 import contextlib
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections import deque
@@ -189,6 +188,8 @@ def _processes() -> Iterator[tuple[int, int, str]]:
                 line = (folder / "cmdline").read_bytes().decode(errors="replace")
                 yield int(folder.name), int(parent), line.rstrip("\0").replace("\0", " ")
     else:
+        import subprocess  # noqa: PLC0415 - QGIS need not load it to list algorithms
+
         listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=False)
         for row in listing.stdout.splitlines():
             pid, parent, line = row.split(None, 2)
