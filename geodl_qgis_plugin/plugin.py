@@ -25,10 +25,7 @@ class GeoDLPlugin:
     def initProcessing(self):
         """Register the provider; touches no window."""
         self.provider = GeoDLProvider()
-        registry = QgsApplication.processingRegistry()
-        registry.addProvider(self.provider)
-        # A model is read with the algorithms it calls, so it can be listed only once the provider is registered.
-        self.provider.refreshAlgorithms()
+        self.provider.register()
 
     def initGui(self):
         """Register the provider, a menu entry and the page in QGIS's options."""

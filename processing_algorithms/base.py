@@ -1,4 +1,8 @@
-"""What all of GeoDL's algorithms share: how they are listed, helped, and handed to the engine."""
+"""
+What all of GeoDL's algorithms share: how they are listed, helped, and handed to the engine.
+
+What only a run needs is imported by the run: everyone who starts QGIS pays for the rest.
+"""
 
 from typing import Any
 
@@ -15,8 +19,6 @@ from qgis.PyQt.QtGui import QIcon
 
 from geodl_qgis_plugin.engine.errors import GeoDLError
 
-from . import engine_process, job_settings
-from .interpreter import missing_packages
 from .plugin_files import icon_path
 
 
@@ -93,6 +95,8 @@ class GeoDLAlgorithm(QgsProcessingAlgorithm):
 
     def canExecute(self) -> tuple[bool, str]:
         """Say before a run what the engine lacks, and how to get it."""
+        from .interpreter import missing_packages  # noqa: PLC0415
+
         try:
             missing = missing_packages(self.NEEDS)
         except GeoDLError as error:
@@ -109,6 +113,8 @@ class GeoDLAlgorithm(QgsProcessingAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
         """Turn the parameters into settings, run the job, and return its outputs."""
+        from . import engine_process  # noqa: PLC0415
+
         try:
             settings = self.settings(parameters, context, feedback)
             result = engine_process.run_job(self.NAME, settings, feedback)
@@ -120,6 +126,8 @@ class GeoDLAlgorithm(QgsProcessingAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
         """Return the job's settings: every parameter that has a value, by its name in lower case."""
+        from . import job_settings  # noqa: PLC0415
+
         return job_settings.from_parameters(self, parameters, context, feedback)
 
     def outputs(self, result: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -79,8 +79,17 @@ class GeoDLProvider(QgsProcessingProvider):
         for algorithm in ALGORITHMS:
             self.addAlgorithm(algorithm())
         if QgsApplication.processingRegistry().providerById(self.id()) is not None:
-            for path in sorted(Path(geodl_qgis_plugin.__path__[0], "models").glob("*.model3")):
-                self.addAlgorithm(_read_model(path))
+            self._add_models()
+
+    def register(self) -> None:
+        """Add the provider to QGIS, then its models: a model can be read only once QGIS knows the algorithms that it calls."""
+        QgsApplication.processingRegistry().addProvider(self)
+        self._add_models()
+        self.algorithmsLoaded.emit()
+
+    def _add_models(self) -> None:
+        for path in sorted(Path(geodl_qgis_plugin.__path__[0], "models").glob("*.model3")):
+            self.addAlgorithm(_read_model(path))
 
 
 MODEL_NAMES = {

@@ -13,7 +13,6 @@ from qgis.core import (
 )
 
 from .base import GeoDLAlgorithm
-from .interpreter import find_interpreter
 from .plugin_files import plugin_version
 
 
@@ -69,6 +68,8 @@ class Setup(GeoDLAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
         """Add the package folder and what only QGIS knows."""
+        from .interpreter import find_interpreter  # noqa: PLC0415 - only a run needs it
+
         settings = super().settings(parameters, context, feedback)
         packages = find_interpreter().packages
         settings["packages"] = str(packages) if packages is not None else None
