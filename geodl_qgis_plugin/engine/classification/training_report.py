@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from ..reports import charts, maps
 from ..reports.page import Page, Swatch
 from ..settings import as_dict
 from ..training_data.tile_set import TileSet
+from .appraisal import Appraisal
 from .assessment_report import score_table
 from .metrics import Accuracy
 from .networks import EACH_PIXEL, Architecture
@@ -21,79 +22,42 @@ from .training_settings import Settings
 _PAGE_PX = 900
 
 
-@dataclass(frozen=True)
-class TestedModel:
-    """
-    How a net did on the part it was scored on.
-
-    ``codes`` are the mapped classes there (row, column), thinned, or None.
-    """
-
-    part: str
-    accuracy: Accuracy
-    loss: float
-    forest: Accuracy | None
-    codes: npt.NDArray[np.uint16] | None
-
-    @property
-    def finding(self) -> str:
-        """Return the first sentence of the report."""
-        score = self.accuracy
-        text = (
-            f"In the {self.part} areas the net is right for {_percent(score.accuracy)} (kappa {_number(score.kappa)})"
-        )
-        if self.forest is None or self.forest.accuracy is None or score.accuracy is None:
-            return (
-                f"{text}; always naming the most frequent class there would be for {_percent(score.majority_accuracy)}."
-            )
-        gap = score.accuracy - self.forest.accuracy
-        forest = f"{_percent(self.forest.accuracy)} (kappa {_number(self.forest.kappa)})"
-        if gap > 0.005:
-            return f"{text}, a random forest for {forest}: the net is the better of the two."
-        if gap < -0.005:
-            return (
-                f"{text}, but a random forest for {forest}: the forest is the better of the two; map with it, or give the "
-                "net more."
-            )
-        return f"{text}, a random forest for {forest}: they are as good as each other."
-
-
 def training_page(
-    tile_set: TileSet, architecture: Architecture, trained: Trained, tested: TestedModel, settings: Settings
+    tile_set: TileSet, architecture: Architecture, trained: Trained, appraisal: Appraisal, settings: Settings
 ) -> Page:
     """Return the report."""
-    score, what = tested.accuracy, "pixels" if architecture.task == EACH_PIXEL else "tiles"
+    score, what = appraisal.accuracy, "pixels" if architecture.task == EACH_PIXEL else "tiles"
     bands = ", ".join(band.name for band in tile_set.bands[:6]) + (" …" if len(tile_set.bands) > 6 else "")
     page = Page("Trained classifier", f"{len(tile_set.classes)} classes from {len(tile_set.bands)} bands: {bands}")
-    page.lead(tested.finding)
+    page.lead(appraisal.finding)
     page.figures(
         [
             ("Accuracy", score.accuracy, f"share of right {what}"),
             ("Kappa", score.kappa, "agreement beyond chance"),
             ("Macro-F1", score.macro_f1, f"mean over {sum(n > 0 for n in score.support)} classes"),
-            (f"Scored {what}", score.pixels, f"of the {tested.part} part, never trained on"),
+            (f"Scored {what}", score.pixels, f"of the {appraisal.part} part, never trained on"),
         ]
     )
-    if tested.part == "validation":
+    if appraisal.part == "validation":
         page.warning("There was no test part. The net was chosen by these very areas, so the scores are optimistic.")
     if tile_set.summary().get("optimistic"):
         page.warning("The split is random: test pixels lie between training pixels, and the scores are optimistic.")
 
     page.section("Beside simpler methods")
-    _comparison(page, tested, what)
+    _comparison(page, appraisal, what)
     page.svg(
-        charts.per_class_bars(score, {"forest": tested.forest} if tested.forest else None, what),
-        f"F1 of each class in the {tested.part} areas" + (", and the forest's." if tested.forest else "."),
+        charts.per_class_bars(score, {"forest": appraisal.forest} if appraisal.forest else None, what),
+        f"F1 of each class in the {appraisal.part} areas" + (", and the forest's." if appraisal.forest else "."),
     )
     page.section("What is taken for what")
     page.svg(
         charts.confusion_matrix(score, what),
-        f"Confusion matrix of the {tested.part} areas: rows are the mapped reference.",
+        f"Confusion matrix of the {appraisal.part} areas: rows are the mapped reference.",
     )
     score_table(page, score, what)
 
     page.section("Where it was trained and tested")
-    _places(page, tile_set, tested)
+    _places(page, tile_set, appraisal)
 
     page.section("How training went")
     page.svg(
@@ -113,14 +77,14 @@ def training_page(
     return page
 
 
-def _comparison(page: Page, tested: TestedModel, what: str) -> None:
-    score = tested.accuracy
+def _comparison(page: Page, appraisal: Appraisal, what: str) -> None:
+    score = appraisal.accuracy
     majority = score.majority
     counts = np.zeros_like(score.confusion)
     counts[:, score.classes.index(majority)] = score.confusion.sum(axis=1)
     others = {
         f"Majority class (always {majority.name})": Accuracy.from_confusion(counts, score.classes),
-        "Random forest": tested.forest,
+        "Random forest": appraisal.forest,
         "This net": score,
     }
     rows = [
@@ -136,7 +100,7 @@ def _comparison(page: Page, tested: TestedModel, what: str) -> None:
     )
 
 
-def _places(page: Page, tile_set: TileSet, tested: TestedModel) -> None:
+def _places(page: Page, tile_set: TileSet, appraisal: Appraisal) -> None:
     summary, metres = tile_set.summary(), "degrees" if tile_set.grid.in_degrees else "map units"
     if tile_set.storage == "mosaic":
         step = max(-(-max(tile_set.split.shape) // _PAGE_PX), 1)
@@ -145,18 +109,18 @@ def _places(page: Page, tile_set: TileSet, tested: TestedModel) -> None:
             maps.split_map(split, tile_set.grid),
             f"The parts. The buffer round test areas is {summary['buffer']:g} {metres} wide.",
         )
-        if tested.codes is not None and (tested.codes > 0).any():
-            window = _bounding(tested.codes > 0)
+        if appraisal.codes is not None and (appraisal.codes > 0).any():
+            window = _bounding(appraisal.codes > 0)
             reference = np.asarray(tile_set.labels[::step, ::step])[window.slices]
             shown = Window(window.row * step, window.column * step, window.height * step, window.width * step)
             grid = tile_set.grid.part(shown)
             page.svg(
                 maps.class_map(reference, tile_set.classes, grid),
-                f"The {tested.part} areas and what lies between them: the reference.",
+                f"The {appraisal.part} areas and what lies between them: the reference.",
             )
             page.svg(
-                maps.class_map(tested.codes[window.slices], tile_set.classes, grid),
-                f"What the net maps in the {tested.part} areas.",
+                maps.class_map(appraisal.codes[window.slices], tile_set.classes, grid),
+                f"What the net maps in the {appraisal.part} areas.",
             )
     shares = {part: tile_set.class_counts(part) for part in ("training", "validation", "test")}
     page.table(
@@ -208,11 +172,3 @@ def _data(page: Page, tile_set: TileSet) -> None:
 
 def _curve(check: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in check.items() if name not in ("batches", "seconds")}
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share * 100:.1f} %"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

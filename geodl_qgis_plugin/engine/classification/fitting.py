@@ -1,0 +1,110 @@
+"""One training from settings: whether the set can be learnt from, the plan, the fresh net, where checkpoints lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from ..errors import TileSetError
+from ..settings import as_dict
+from ..training_data.tile_set import TileSet
+from .batches import training_tiles
+from .networks import EACH_PIXEL, Architecture, choose_architecture
+from .training import Plan
+from .training_settings import Settings
+
+# Batch norms bear long steps; without them a net dies of such.
+LEARNING_RATES = {"unet": 0.01, "pooled": 0.001, "classic": 0.001}
+# What does not change the weights, or only how the result is told.
+_OF_NO_EFFECT = ("output", "report", "resume", "forest")
+
+
+def check_parts(tile_set: TileSet, settings: Settings) -> None:
+    """
+    Check that there is something to learn and something to choose by.
+
+    Raises
+    ------
+    TileSetError
+        If a part has no labels, or training only one class.
+    """
+    counts = {part: sum(tile_set.class_counts(part).values()) for part in ("training", "validation")}
+    for part, count in counts.items():
+        if count == 0:
+            raise TileSetError(
+                f"The tile set {tile_set.folder} has no labels in its {part} part. Extract tiles again with more labels, "
+                "smaller blocks or another SEED."
+            )
+    if settings.task == EACH_PIXEL:
+        learnt = [code for code, count in tile_set.class_counts("training").items() if count]
+    else:
+        learnt = np.unique(tile_set.tiles["code"][training_tiles(tile_set, per_pixel=False)]).tolist()
+    if len(learnt) < 2:
+        name = next(one.name for one in tile_set.classes if one.code == learnt[0])
+        raise TileSetError(
+            f"The training part of {tile_set.folder} has only one class ({name}), so there is nothing to tell apart. Extract "
+            "tiles again with smaller blocks, smaller tiles or another SEED."
+        )
+    if settings.task != EACH_PIXEL and not (tile_set.tiles["code"][tile_set.indices("validation")] > 0).any():
+        raise TileSetError(
+            f"No validation tile of {tile_set.folder} has a class of its own. Extract tiles again with smaller tiles, or a "
+            "smaller share for a tile's class."
+        )
+
+
+def architecture_of(settings: Settings, tile_set: TileSet) -> Architecture:
+    """
+    Return the architecture that the settings ask for.
+
+    Raises
+    ------
+    SettingsError
+        If it does not do the task, or the tiles are too small for it.
+    """
+    numbers: dict[str, Any] = {"dropout": settings.dropout}
+    if settings.task == EACH_PIXEL:
+        numbers["widths"] = list(settings.widths)
+    return choose_architecture(
+        settings.architecture, settings.task, tile_set.bands, len(tile_set.classes), tile_set.tile_size_px, numbers
+    )
+
+
+def plan_of(settings: Settings, architecture: Architecture) -> Plan:
+    """Return the training's plan."""
+    return Plan(
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate or LEARNING_RATES[architecture.name],
+        patience=settings.patience,
+        seed=settings.seed,
+        minutes=settings.minutes,
+        weight_decay=settings.weight_decay,
+        class_weight=settings.class_weight,
+        augment=settings.augment,
+    )
+
+
+def fresh_net(architecture: Architecture, seed: int) -> nn.Module:
+    """Return the net with weights drawn anew, the same for the same seed."""
+    import torch  # noqa: PLC0415 - seeded right before the weights are drawn
+
+    torch.manual_seed(seed)
+    return architecture.build()
+
+
+def checkpoint_of(output: Path, settings: Settings, tile_set: TileSet) -> Path:
+    """Return where checkpoints lie: beside the model, in a folder named by what is trained, so that no other run takes it."""
+    what = {**as_dict(settings), "tiles": tile_set.checksum()}
+    for name in _OF_NO_EFFECT:
+        what.pop(name)
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+    folder = output.parent / f".{output.stem}.{digest}.training"
+    if not settings.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    return folder / "checkpoint.safetensors"
