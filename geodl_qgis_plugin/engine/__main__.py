@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import traceback
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cancel-file", type=Path, help="stop when this file appears")
     options = parser.parse_args(arguments)
 
-    progress = LineProgress()
+    progress = LineProgress(quiet=_is_second())
     for name in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, name), lambda *_: progress.cancel())
     watch(progress, options.parent_pid, options.cancel_file)
@@ -52,6 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 3
     progress.result(result)
     return 0
+
+
+def _is_second() -> bool:
+    """Whether this is one of torchrun's processes that has to leave the talking to the first."""
+    return os.environ.get("RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def _read(path: str) -> dict[str, object]:

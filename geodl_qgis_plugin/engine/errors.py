@@ -51,5 +51,13 @@ class EnvironmentProblem(GeoDLError, ImportError):
     """A package that the job needs is not installed."""
 
 
+class LostRankError(GeoDLError, RuntimeError):
+    """Another process of a job under torchrun is gone."""
+
+
+class ClusterError(GeoDLError, RuntimeError):
+    """A Dask cluster does not answer, has other versions, or lost too many workers."""
+
+
 class Cancelled(GeoDLError):
     """The user stopped the job and nothing could be kept."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import SettingsError
 from .messages import Progress
+from .ranks import launched
 from .settings import read_settings
 
 # name of the job, as of the algorithm → module with a dataclass `Settings` and a function `run(settings, progress)`
@@ -26,6 +27,8 @@ JOBS = {
     "setup": "setup",
 }
 
+RANKED: tuple[str, ...] = ()  # jobs that several processes under torchrun do together
+
 
 def run_job(name: str, values: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """
@@ -38,6 +41,11 @@ def run_job(name: str, values: Mapping[str, Any], progress: Progress) -> dict[st
     """
     if name not in JOBS:
         raise SettingsError(f"There is no job {name!r}. The engine knows {', '.join(JOBS)}.")
+    ranks = launched()
+    if ranks is not None and ranks.size > 1 and name not in RANKED:
+        raise SettingsError(
+            f"The job {name} is done by one process, but torchrun started {ranks.size}. Start it without torchrun."
+        )
     module = importlib.import_module(f"{__package__}.{JOBS[name]}")
     settings = read_settings(module.Settings, values)
     result: dict[str, Any] = module.run(settings, progress)

@@ -81,9 +81,17 @@ class PartOfProgress:
 
 
 class LineProgress:
-    """Writes the lines; safe to call from several threads."""
+    """
+    Writes the lines; safe to call from several threads.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    quiet : bool
+        Write nothing but an error, and that to standard error: another process of the same job talks.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         sys.stdout.flush()
         self._out = os.fdopen(os.dup(1), "wb", buffering=0)
         os.dup2(2, 1)
@@ -128,6 +136,10 @@ class LineProgress:
 
     def write(self, line: dict[str, Any]) -> None:
         """Write one line whole; where nobody reads any more, ask the job to stop."""
+        if self._quiet:
+            if line["type"] == "error":
+                sys.stderr.write(f"{line['text']}\n{line['detail']}\n")
+            return
         data = json.dumps(line, ensure_ascii=False, default=_plain).encode() + b"\n"
         with self._lock:
             try:

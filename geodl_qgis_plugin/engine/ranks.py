@@ -1,0 +1,185 @@
+"""
+The processes of one training job under torchrun: which of them this is, and sums and joins over all of them.
+
+Every process runs the same job on the same settings. The first talks and writes; each does its share of the work, and what a
+share gives is summed or joined so that all hold the same afterwards. Outside torchrun there is one process, and nothing here
+costs anything. Only the arrays themselves pass between processes, so that nothing that can execute does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .errors import LostRankError, SettingsError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Tensor, nn
+
+T = TypeVar("T")
+_WAIT = timedelta(minutes=30)  # for the slowest process; a lost one is noticed at once, since its connection breaks
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """
+    One process among those of its job: the one that holds this.
+
+    Attributes
+    ----------
+    rank : int
+        Its number, from 0 on.
+    size : int
+        How many there are.
+    restarted : int
+        How often torchrun has started the job anew because a process was lost.
+    """
+
+    rank: int = 0
+    size: int = 1
+    restarted: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that talks and writes."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """Return this process's share: every ``size``-th item, from its own rank on."""
+        return items[self.rank :: self.size]
+
+    def barrier(self) -> None:
+        """Wait until every process has come here."""
+        if self.size > 1:
+            _together("barrier")
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so; all get the same answer."""
+        if self.size == 1:
+            return flag
+        import torch  # noqa: PLC0415 - as below: not before it is needed
+
+        return bool(self.sum_tensor(torch.tensor(float(flag))) > 0)
+
+    def sum(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the sum of the processes' arrays, the same in each to the last bit."""
+        if self.size == 1:
+            return array
+        import torch  # noqa: PLC0415
+
+        tensor = torch.from_numpy(array.copy())
+        _together("all_reduce", tensor)
+        return tensor.numpy().reshape(array.shape)
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """
+        Put the sum of the processes' gradients in place of each one's own.
+
+        Each process's loss must be its share of the whole batch's: its own sum over the whole batch's count.
+        """
+        if self.size == 1:
+            return
+        import torch  # noqa: PLC0415
+
+        given = [parameter for parameter in parameters if parameter.requires_grad]
+        parts = [torch.zeros_like(one) if one.grad is None else one.grad for one in given]
+        flat = torch.cat([part.reshape(-1) for part in parts])  # one message, not one a parameter
+        _together("all_reduce", flat)
+        for one, part in zip(given, flat.split([part.numel() for part in parts])):
+            one.grad = part.view_as(one)
+
+    def mean_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Put the mean of the processes' gradients in place of each one's own: for losses that are means over equal batches."""
+        given = list(parameters)
+        self.sum_gradients(given)
+        for one in given:
+            if self.size > 1 and one.grad is not None:
+                one.grad /= self.size
+
+    def sum_tensor(self, tensor: Tensor) -> Tensor:
+        """Return the sum of the processes' tensors."""
+        if self.size == 1:
+            return tensor
+        found = tensor.clone()
+        _together("all_reduce", found)
+        return found
+
+    def gather(self, rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Return every process's rows, by rank: arrays that may differ in their first length alone."""
+        if self.size == 1:
+            return [rows]
+        import torch  # noqa: PLC0415
+
+        counts = torch.zeros(self.size, dtype=torch.int64)
+        counts[self.rank] = len(rows)
+        counts = self.sum_tensor(counts)
+        own = torch.from_numpy(rows.copy())
+        given = torch.zeros((int(counts.max()), *rows.shape[1:]), dtype=own.dtype)
+        given[: len(rows)] = own
+        found = [torch.empty_like(given) for _ in range(self.size)]
+        _together("all_gather", found, given)
+        return [tensor.numpy()[:count] for tensor, count in zip(found, counts.tolist())]
+
+    def from_first(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the first process's array; the others give one of the same shape and kind."""
+        if self.size == 1:
+            return array
+        import torch  # noqa: PLC0415
+
+        tensor = torch.from_numpy(array.copy())
+        _together("broadcast", tensor, 0)
+        return tensor.numpy().reshape(array.shape)
+
+
+ALONE = Ranks()
+
+
+def launched() -> Ranks | None:
+    """Return which process this is, if torchrun started it, without connecting to the others."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    try:
+        return Ranks(
+            int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+        )
+    except (KeyError, ValueError) as error:
+        raise SettingsError(
+            f"torchrun started this job without saying which of its processes this is ({error}). Start it with torchrun of "
+            "PyTorch 2.4 or newer."
+        ) from error
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Ranks]:
+    """Connect the processes that torchrun started (gloo), for as long as the block lasts; alone where it started none."""
+    found = launched()
+    if found is None or found.size == 1:
+        yield found or ALONE
+        return
+    distributed = _distributed()
+    distributed.init_process_group("gloo", timeout=_WAIT)
+    try:
+        yield found
+    finally:
+        distributed.destroy_process_group()
+
+
+def _together(what: str, *arguments: Any) -> None:
+    try:
+        getattr(_distributed(), what)(*arguments)
+    except RuntimeError as error:  # the connection broke, or nobody answered
+        raise LostRankError(
+            "Another process of this job was lost or does not answer. torchrun starts all of them anew if it was given "
+            "--max-restarts; the job then goes on from its last checkpoint."
+        ) from error
+
+
+def _distributed() -> Any:
+    import torch.distributed as distributed  # noqa: PLC0415 - slow to import, and only needed here
+
+    return distributed
