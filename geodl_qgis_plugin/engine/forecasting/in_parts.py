@@ -49,7 +49,7 @@ def answer_in_parts(
 
 def _on_dask(tasks: list[tuple[Fitted, Array, Side, Calendar]], scheduler: str, progress: Progress) -> list[Prediction]:
     try:
-        from distributed import Client  # type: ignore[import-not-found]  # noqa: PLC0415
+        from distributed import Client  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise EnvironmentProblem(
             "A scheduler was named, but the package distributed is not installed. Install it (pip install "

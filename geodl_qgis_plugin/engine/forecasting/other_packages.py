@@ -19,7 +19,7 @@ def add_statistical_baselines(judged: Evaluation, values: Array, season: int, pr
             "statsforecast is not installed, so ETS and ARIMA are not compared with. The other baselines are."
         )
         return judged
-    from statsforecast.models import AutoARIMA, AutoETS  # type: ignore[import-not-found]  # noqa: PLC0415
+    from statsforecast.models import AutoARIMA, AutoETS  # noqa: PLC0415
 
     stations = np.arange(len(values)) if judged.stations is None else judged.stations
     points = dict(judged.points)
