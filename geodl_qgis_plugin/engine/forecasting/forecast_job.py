@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..dask_cluster import check_scheduler
 from ..errors import SeriesError
 from ..files import check_output
 from ..messages import Progress
@@ -70,6 +71,8 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     check_output(settings.output)
     if settings.charts:
         check_output(settings.charts)
+    if settings.scheduler:
+        check_scheduler(settings.scheduler)
     file = read_model(settings.model)
     block = file.part("forecaster")
     model = from_parts(block, file.weights)
@@ -178,7 +181,8 @@ def _alive(series: StationSeries, field: str, model: ForecastModel, progress: Pr
         progress.warning(
             f"{short} stations have fewer than {least} values, too few to know what is normal there: their forecasts are rough."
         )
-    unknown = sum(series.stations[row] not in set(model.stations) for row in alive)
+    known = set(model.stations)
+    unknown = sum(series.stations[row] not in known for row in alive)
     if unknown:
         progress.message(f"{unknown} stations are new to the model; their normals come from the rows given.")
     return alive

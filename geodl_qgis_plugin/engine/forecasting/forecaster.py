@@ -164,29 +164,52 @@ def fit_forecaster(
     return Forecaster(core, calendar.frequency, transform, gate, trend_errors, shifts, judged_spread)
 
 
-def predict(forecaster: Forecaster, history: Array, side: Side, calendar: Calendar) -> Prediction:
+def predict(
+    forecaster: Forecaster,
+    history: Array,
+    side: Side,
+    calendar: Calendar,
+    factors: Array | None = None,
+    *,
+    beside: bool = True,
+) -> Prediction:
     """
     Forecast the steps after ``history`` (station, time), values in the variable's own units up to the origin.
 
     The normals are fitted on this history; nothing after it is seen.
+
+    Parameters
+    ----------
+    factors : (quantile,), optional
+        What `interval_factors` says of all stations, where these are a part of them.
+    beside : bool
+        Give the parts too; without them, baselines that the forecast does not need are not worked out.
     """
-    core, transform = forecaster.core, forecaster.transform
+    core, transform, gate = forecaster.core, forecaster.transform, forecaster.gate
     values = forward(history, transform)
     outlook = look_ahead(core, values, side, calendar)
-    baselines = baseline_forecasts(values, calendar, core.plan.harmonics, core.shape.horizon)
-    scaled = raw_quantiles(outlook, forecaster.gate, baselines) + forecaster.shifts
+    trends = tuple(trend for trend in TRENDS if beside or CLIMATOLOGY[trend] in gate.baseline)
+    baselines = baseline_forecasts(values, calendar, core.plan.harmonics, core.shape.horizon, trends)
+    scaled = raw_quantiles(outlook, gate, baselines) + forecaster.shifts
     middle = scaled[..., [MEDIAN]]
-    some = values[_judges(len(values), values.shape[1], 0)]
-    factors = spread_factors(forecaster.judged_spread, _usual_spread(some, calendar, core.plan))
+    if factors is None:
+        factors = interval_factors(forecaster, history, calendar)
     scaled = np.sort(middle + (scaled - middle) * factors, axis=-1)
     quantiles = outlook.normal[..., None] + scaled * outlook.deviation[..., None]
     # a station that never had a value has no forecast either
     quantiles[~np.isfinite(history).any(axis=1)] = np.nan
-    parts = {name: backward(found, transform) for name, found in baselines.items()}
+    parts = {name: backward(found, transform) for name, found in baselines.items()} if beside else {}
     for name, anomaly in (("ridge", outlook.ridge), ("ridge and LSTM", outlook.network[..., MEDIAN])):
-        parts[name] = backward(outlook.normal + anomaly * outlook.deviation, transform)
+        if beside:
+            parts[name] = backward(outlook.normal + anomaly * outlook.deviation, transform)
     own = backward(quantiles, transform)
     return Prediction(own, mean_of_quantiles(own), backward(outlook.normal, transform), parts)
+
+
+def interval_factors(forecaster: Forecaster, history: Array, calendar: Calendar) -> Array:
+    """Return by how much each quantile's distance from the middle grows, from the whole record: (quantile,)."""
+    some = forward(history[_judges(len(history), history.shape[1], 0)], forecaster.transform)
+    return spread_factors(forecaster.judged_spread, _usual_spread(some, calendar, forecaster.core.plan))
 
 
 def raw_quantiles(outlook: Outlook, gate: Gate, baselines: dict[str, Array]) -> Array:

@@ -74,11 +74,13 @@ def shape_of(fitted: Fitted) -> Shape:
     return fitted.shape if isinstance(fitted, Classic) else fitted.core.shape
 
 
-def answer(fitted: Fitted, history: Array, side: Side, calendar: Calendar) -> Prediction:
-    """Forecast with either kind of model."""
+def answer(
+    fitted: Fitted, history: Array, side: Side, calendar: Calendar, factors: Array | None = None, *, beside: bool = True
+) -> Prediction:
+    """Forecast with either kind of model; see `forecaster.predict`."""
     if isinstance(fitted, Classic):
         return predict_classic(fitted, history, side, calendar)
-    return predict(fitted, history, side, calendar)
+    return predict(fitted, history, side, calendar, factors, beside=beside)
 
 
 def make_side(
