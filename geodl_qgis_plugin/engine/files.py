@@ -60,21 +60,28 @@ def check_room(folder: Path, needed_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def whole_file(path: str | Path, key: str = "") -> Iterator[Path]:
     """
     Give a temporary path beside ``path``; rename it when the block ends well, delete it when not.
 
-    The temporary name keeps the suffix, since GDAL and others choose the format by it.
+    The temporary name keeps the suffix, since GDAL and others choose the format by it. With a ``key`` it is always the same:
+    what a run that was killed left behind is taken away by the next one.
     """
     path = Path(path)
-    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    part = path.with_name(f".{path.stem}.{key or uuid.uuid4().hex[:8]}.part{path.suffix}")
     try:
+        if key:
+            _remove_parts(part)
         with _sentences(path):
             yield part
             os.replace(part, path)
     finally:
-        for leftover in path.parent.glob(glob.escape(part.name) + "*"):
-            leftover.unlink(missing_ok=True)
+        _remove_parts(part)
+
+
+def _remove_parts(part: Path) -> None:
+    for leftover in part.parent.glob(glob.escape(part.name) + "*"):
+        leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from geodl_qgis_plugin.engine.classification import classification_job, training_job
+from geodl_qgis_plugin.engine.classification import map_products, training_job
 from geodl_qgis_plugin.engine.errors import Cancelled, GeoDLError, OutputError
 from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
@@ -306,7 +306,7 @@ def test_a_disk_that_fills_up(good, disk, job, left, monkeypatch):
 
 def test_a_map_that_fails_leaves_none_of_its_rasters(good, out, monkeypatch):
     """Where the last of three rasters cannot be finished, the two that were are taken away again."""
-    real = classification_job.class_map
+    real = map_products.class_map
 
     def failing(*args, **options):
         context = real(*args, **options)
@@ -321,7 +321,7 @@ def test_a_map_that_fails_leaves_none_of_its_rasters(good, out, monkeypatch):
 
         return Failing()
 
-    monkeypatch.setattr(classification_job, "class_map", failing)
+    monkeypatch.setattr(map_products, "class_map", failing)
     refused(good, out, "classifyraster", "disk is full", OutputError)
 
 

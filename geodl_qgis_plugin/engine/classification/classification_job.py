@@ -2,36 +2,37 @@
 Classify rasters with a trained model: the job `classifyraster`.
 
 A net for pixels is run over windows with a halo, so the map equals one pass over the whole raster; a net for tiles slides over
-it and gives a class at every step. Memory does not grow with the raster.
+it and gives a class at every step. The work is parted into blocks, which are kept until all are there: a run that was stopped
+goes on where it was. Memory does not grow with the raster.
 """
 
 from __future__ import annotations
 
-import contextlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from ..bands import Band
-from ..errors import Cancelled, SettingsError
+from ..environment import versions
+from ..errors import GeoDLError, OutputError, SettingsError
 from ..files import all_or_none, check_output
 from ..messages import PartOfProgress, Progress
 from ..rasters.extent import window_of_extent
-from ..rasters.grid import Grid, Window
-from ..rasters.stack import Stack, open_stack
-from ..rasters.writer import MapWriter, class_map, value_map
+from ..rasters.sources import fingerprint
+from ..rasters.stack import open_stack
 from ..settings import as_dict, option
+from .blocks import Block, BlockWork
 from .classifier import Classifier, load_classifier
 from .fitting_bands import check_pixel_size, fit_bands
-from .prediction import Reading, padded, probabilities_of, readings, up_to_multiple
-from .sliding import slide
-from .streaming import Behind, ahead
-from .tile_polygons import TilePolygons
+from .joining import FinishedMap
+from .map_products import ClassProduct, ConfidenceProduct, ProbabilitiesProduct, Product
+from .pixel_blocks import PixelBlocks
+from .sliding import TileBlocks
+from .streaming import work_through
+from .work_folder import WorkFolder
 
-CORE_PX = 384
+_OUTPUTS = ("output", "confidence", "probabilities", "polygons")
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,38 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     SourceError, ModelFileError, BandMismatchError, GridError, OutputError
         Before any work, each with a sentence.
     Cancelled
-        If it was stopped; nothing is left behind.
+        If it was stopped; the blocks that were finished are kept, and the same command goes on from there.
     """
-    outputs = [settings.output, settings.confidence, settings.probabilities, settings.polygons]
-    for path in outputs:
-        if path:
-            check_output(path)
+    outputs = {name: path for name in _OUTPUTS if (path := getattr(settings, name))}
+    for path in outputs.values():
+        check_output(path)
+    work = prepare(settings, progress)
+    folder = WorkFolder(settings.output, facts_of(settings, work))
+    try:
+        with all_or_none(list(outputs.values())):
+            blocks = _finish_blocks(work, folder, PartOfProgress(progress, 0.0, 0.85))
+            counts = _write(settings, work, folder, blocks, PartOfProgress(progress, 0.85, 1.0))
+    except OutputError:  # the disk is full, perhaps: nothing is left on it
+        folder.remove()
+        raise
+    except GeoDLError as stop:
+        raise type(stop)(f"{stop}{_what_is_kept(folder)}") from stop
+    folder.remove()
+    if not any(counts.values()):
+        progress.warning("The map is empty: the rasters have no pixel with a value in every band there.")
+    progress.update(1.0)
+    return {name: getattr(settings, name) for name in _OUTPUTS} | {"counts": counts}
+
+
+def prepare(settings: Settings, progress: Progress) -> BlockWork:
+    """
+    Check the model and the rasters, and part the work into blocks.
+
+    Raises
+    ------
+    SourceError, ModelFileError, BandMismatchError, GridError, SettingsError
+        Each with a sentence.
+    """
     model = load_classifier(settings.model)
     if settings.polygons and model.per_pixel:
         raise SettingsError(
@@ -72,163 +99,78 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     stack = fit_bands(open_stack(settings.predictors), model, progress)
     check_pixel_size(stack.grid, model, progress)
     area = window_of_extent(settings.extent, stack.grid)
-    work = _pixels if model.per_pixel else _tiles
-    with all_or_none(outputs):
-        counts = work(settings, model, stack, area, progress)
-    if not counts.any():
-        progress.warning("The map is empty: the rasters have no pixel with a value in every band there.")
-    progress.update(1.0)
+    products = _products(settings, model)
+    if model.per_pixel:
+        return PixelBlocks(model, stack, area, products)
+    return TileBlocks(model, stack, area, products, settings.stride or model.tile_size_px)
+
+
+def _products(settings: Settings, model: Classifier) -> list[Product]:
+    products: list[Product] = [ClassProduct(model.classes)]
+    if settings.confidence or settings.polygons:
+        products.append(ConfidenceProduct())
+    if settings.probabilities:
+        products.append(ProbabilitiesProduct(model.classes))
+    return products
+
+
+def _finish_blocks(work: BlockWork, folder: WorkFolder, progress: Progress) -> Sequence[Block]:
+    """Work out the blocks that are not finished yet; return all that are."""
+    finished = folder.finished()
+    left = [block for block in work.blocks if block not in finished]
+    if len(left) < len(work.blocks):
+        progress.message(f"Going on: {len(work.blocks) - len(left)} of {len(work.blocks)} blocks were finished before.")
+    work_through(work, left, folder.put, progress)
+    return work.blocks
+
+
+def _write(
+    settings: Settings, work: BlockWork, folder: WorkFolder, blocks: Sequence[Block], progress: Progress
+) -> dict[str, int]:
+    """Write the maps; return the pixels, or tiles, of each class."""
+    rasters = [(product, path) for product in work.products if (path := getattr(settings, product.name))]
+    steps = len(rasters) + (1 if settings.polygons else 0)
+    metadata = _metadata(settings, work.model)
+    for number, (product, path) in enumerate(rasters):
+        part = PartOfProgress(progress, number / steps, (number + 1) / steps)
+        FinishedMap(work, folder, metadata, part).write_raster(product, path, blocks)
+    last = FinishedMap(work, folder, metadata, PartOfProgress(progress, (steps - 1) / steps, 1.0))
+    if settings.polygons and isinstance(work, TileBlocks):
+        last.write_tile_polygons(settings.polygons, work, blocks)
+    return last.counts([one.code for one in work.model.classes], blocks)
+
+
+def facts_of(settings: Settings, work: BlockWork) -> dict[str, Any]:
+    """Return all that the blocks depend on, by which their folder is named."""
     return {
-        "output": settings.output,
-        "confidence": settings.confidence,
-        "probabilities": settings.probabilities,
-        "polygons": settings.polygons,
-        "counts": {str(one.code): int(count) for one, count in zip(model.classes, counts)},
+        "format": 1,
+        "model": work.model.file.sha256,
+        "predictors": [fingerprint(path) for path in work.stack.paths],
+        "bands": [band.as_dict() for band in work.stack.bands],
+        "grid": work.grid.as_dict(),
+        "blocks": len(work.blocks),
+        "products": [product.name for product in work.products],
+        "settings": {name: value for name, value in as_dict(settings).items() if name not in ("model", *_OUTPUTS)},
+        "versions": versions(),
     }
 
 
-def _pixels(
-    settings: Settings, model: Classifier, stack: Stack, area: Window, progress: Progress
-) -> npt.NDArray[np.int64]:
-    """Map each pixel; return the pixels of each class."""
-    stride, grid = int(model.net.stride), stack.grid  # type: ignore[arg-type]
-    core = up_to_multiple(CORE_PX, stride)
-    wanted = [
-        reading
-        for reading in readings(grid.height, grid.width, core, model.halo_px, stride)
-        if _touch(reading.core, area)
-    ]
-    with _Maps(settings, model, grid.part(area), progress) as maps, Behind(maps.write) as write:
-        for number, (reading, values) in enumerate(ahead(_read(stack, reading) for reading in wanted)):
-            if progress.cancelled():
-                raise Cancelled("Classifying was stopped; nothing was kept.")
-            place = _cut(reading.core, area)
-            rows, columns = _within(reading.core, reading.outer)
-            inside = values[:, rows, columns]
-            valid = np.isfinite(inside).all(axis=0)
-            if valid.any():
-                probabilities = probabilities_of(model.net, values, reading)
-                rows, columns = _within(place, reading.core)
-                write(probabilities[:, rows, columns], valid[rows, columns], _moved(place, area))
-            progress.update(0.9 * (number + 1) / len(wanted), "Classifying")
-    return maps.counts
-
-
-def _tiles(
-    settings: Settings, model: Classifier, stack: Stack, area: Window, progress: Progress
-) -> npt.NDArray[np.int64]:
-    """Map each tile; return the tiles of each class."""
-    size = model.tile_size_px
-    step = settings.stride or size
-    if area.height < size or area.width < size:
-        raise SettingsError(
-            f"The area of {area.width} × {area.height} pixels is smaller than the model's tiles of {size} pixels. Give a "
-            "larger raster or EXTENT."
-        )
-    rows, columns = (area.height - size) // step + 1, (area.width - size) // step + 1
-    grid = _tile_grid(stack.grid.part(area), size, step, rows, columns)
-    polygons = TilePolygons(settings.polygons, stack.grid.part(area), model, size, step) if settings.polygons else None
-    with (
-        _Maps(settings, model, grid, progress) as maps,
-        polygons or contextlib.nullcontext(),
-        Behind(maps.write) as write,
-    ):
-        for place, probabilities, valid in slide(model.net, stack, area, size, step, rows, columns):
-            if progress.cancelled():
-                raise Cancelled("Classifying was stopped; nothing was kept.")
-            if valid.any():
-                write(probabilities, valid, place)
-                if polygons is not None:
-                    polygons.write(probabilities, valid, place)
-            progress.update(0.9 * (place.row + place.height) / rows, "Classifying")
-    return maps.counts
-
-
-class _Maps:
-    """The rasters that are written; a context that keeps them all or none."""
-
-    def __init__(self, settings: Settings, model: Classifier, grid: Grid, progress: Progress) -> None:
-        self._classes = list(model.classes)
-        self._codes = np.array([one.code for one in model.classes], np.uint16)
-        self.counts = np.zeros(len(model.classes), np.int64)
-        self._stack = contextlib.ExitStack()
-        self._settings, self._grid = settings, grid
-        self._metadata = _metadata(settings, model)
-        self._progress = PartOfProgress(progress, 0.9, 1.0)
-        self._confidence: MapWriter | None = None
-        self._probabilities: MapWriter | None = None
-
-    def __enter__(self) -> _Maps:
-        with contextlib.ExitStack() as stack:
-            settings, grid = self._settings, self._grid
-            shared: dict[str, Any] = {"metadata": self._metadata, "progress": self._progress}
-            self._output = stack.enter_context(class_map(settings.output, grid, self._classes, **shared))
-            if settings.confidence:
-                bands = [Band("confidence")]
-                self._confidence = stack.enter_context(
-                    value_map(settings.confidence, grid, bands, packed=True, **shared)
-                )
-            if settings.probabilities:
-                bands = [Band(one.name) for one in self._classes]
-                self._probabilities = stack.enter_context(
-                    value_map(settings.probabilities, grid, bands, packed=True, **shared)
-                )
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-
-    def write(self, probabilities: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_], window: Window) -> None:
-        """Write a window: (class, row, column), and where there is data."""
-        best = probabilities.argmax(axis=0)
-        self._output.write(window, np.where(valid, self._codes[best], 0))
-        self.counts += np.bincount(best[valid], minlength=self.counts.size)
-        masked = np.where(valid, probabilities, np.nan)
-        if self._confidence is not None:
-            self._confidence.write(window, np.where(valid, probabilities.max(axis=0), np.nan)[None])
-        if self._probabilities is not None:
-            self._probabilities.write(window, masked)
+def _what_is_kept(folder: WorkFolder) -> str:
+    if not folder.finished():
+        folder.remove()
+        return ""
+    return (
+        f" What was finished is kept in {folder.path}: the same command goes on from there. Delete it to start afresh."
+    )
 
 
 def _metadata(settings: Settings, model: Classifier) -> dict[str, Any]:
+    """Return what each raster says of how it was made: names of files, not where they lie, so that it is the same anywhere."""
+    shown = {name: value for name, value in as_dict(settings).items() if value and name not in ("model", *_OUTPUTS)}
+    shown["predictors"] = [Path(path).name for path in settings.predictors]
     return {
         "GEODL_MODEL": model.name,
         "GEODL_MODEL_SHA256": model.file.sha256,
         "GEODL_PREDICTORS": "; ".join(Path(path).name for path in settings.predictors),
-        "GEODL_SETTINGS": {name: value for name, value in as_dict(settings).items() if value},
+        "GEODL_SETTINGS": json.dumps(shown),
     }
-
-
-def _read(stack: Stack, reading: Reading) -> tuple[Reading, npt.NDArray[np.float32]]:
-    inside = reading.outer.grown(0, stack.grid.height, stack.grid.width)
-    return reading, padded(stack.read(inside), inside, reading.outer)
-
-
-def _tile_grid(grid: Grid, size: int, step: int, rows: int, columns: int) -> Grid:
-    """Return the grid whose pixels are ``step`` wide and lie about the middles of the tiles."""
-    offset = (size - step) / 2
-    east, north = grid.coordinates(offset, offset)
-    t = grid.transform
-    transform = (float(east), t[1] * step, t[2] * step, float(north), t[4] * step, t[5] * step)
-    return Grid(grid.crs, transform, columns, rows)
-
-
-def _touch(one: Window, other: Window) -> bool:
-    cut = _cut(one, other)
-    return cut.height > 0 and cut.width > 0
-
-
-def _cut(one: Window, other: Window) -> Window:
-    row, column = max(one.row, other.row), max(one.column, other.column)
-    bottom = min(one.row + one.height, other.row + other.height)
-    right = min(one.column + one.width, other.column + other.width)
-    return Window(row, column, bottom - row, right - column)
-
-
-def _moved(window: Window, area: Window) -> Window:
-    return Window(window.row - area.row, window.column - area.column, window.height, window.width)
-
-
-def _within(inner: Window, outer: Window) -> tuple[slice, slice]:
-    return _moved(inner, outer).slices

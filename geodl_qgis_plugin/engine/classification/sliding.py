@@ -1,85 +1,116 @@
 """
 Tile nets over whole rasters: the same classes as window by window, at a fraction of the work.
 
-Where tiles start at multiples of the net's own stride, its unpadded convolutions run once over a strip and its head slides
+Where tiles start at multiples of the net's own stride, its unpadded convolutions run once over a block and its head slides
 along; otherwise tiles are read one by one, in batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
-from ..rasters.grid import Window
+from ..errors import SettingsError
+from ..rasters.grid import Grid, Window
 from ..rasters.stack import Stack
+from .blocks import Block, BlockWork
+from .classifier import Classifier
+from .map_products import Product, Scores
 
-_LARGEST_VALUES = 24 * 2**20  # of a strip's predictors: bounds the memory of its activations
+_LARGEST_VALUES = 24 * 2**20  # of a block's predictors: bounds the memory of its activations
+_BATCH_VALUES = 4 * 2**20
 _TILES_AT_ONCE = 32
 
 
-def slide(
-    net: nn.Module, stack: Stack, area: Window, size: int, step: int, rows: int, columns: int
-) -> Iterator[tuple[Window, npt.NDArray[np.float32], npt.NDArray[np.bool_]]]:
-    """
-    Classify the tiles that start every ``step`` pixels, in blocks.
+class _Given(NamedTuple):
+    values: npt.NDArray[np.float32]  # (band, row, column) of the block, or (tile, band, row, column)
+    valid: npt.NDArray[np.bool_]  # (row, column) of tiles
 
-    Yields
+
+class TileBlocks(BlockWork):
+    """
+    Tiles, each with a class; the map has one pixel a tile.
+
+    Parameters
+    ----------
+    step : int
+        How far apart tiles start, in pixels.
+
+    Raises
     ------
-    place : Window
-        Of tiles: rows and columns count tiles.
-    probabilities : array (class, row, column)
-    valid : array (row, column)
-        Tiles at least half of whose pixels have a value in every band.
+    SettingsError
+        If the area is smaller than a tile.
     """
-    dense = step % int(net.stride) == 0 and step < size  # type: ignore[arg-type]
-    across = columns if not dense else max(min(columns, (_side(stack) - size) // step + 1), 1)
-    down = max(min(rows, (_side(stack) - size) // step + 1), 1) if dense else 1
-    for row in range(0, rows, down):
-        for column in range(0, columns, across):
-            place = Window(row, column, min(down, rows - row), min(across, columns - column))
-            yield (place, *(_dense if dense else _one_by_one)(net, stack, area, size, step, place))
+
+    def __init__(self, model: Classifier, stack: Stack, area: Window, products: Sequence[Product], step: int) -> None:
+        super().__init__(model, stack, area, products)
+        self.size, self.step, self._stride = model.tile_size_px, step, int(model.net.stride)  # type: ignore[arg-type]
+        if area.height < self.size or area.width < self.size:
+            raise SettingsError(
+                f"The area of {area.width} × {area.height} pixels is smaller than the model's tiles of {self.size} pixels. "
+                "Give a larger raster or EXTENT."
+            )
+        rows, columns = (area.height - self.size) // step + 1, (area.width - self.size) // step + 1
+        self.grid = _tile_grid(stack.grid.part(area), self.size, step, rows, columns)
+        self.dense = step % self._stride == 0 and step < self.size
+        bands = len(stack.bands)
+        if self.dense:
+            side = int((_LARGEST_VALUES / 4 / max(bands, 4)) ** 0.5)
+            down = across = max((side - self.size) // step + 1, 1)
+        else:
+            down, across = 1, max(_BATCH_VALUES // (bands * self.size**2), 1)
+        self.blocks = [
+            Window(row, column, min(down, rows - row), min(across, columns - column))
+            for row in range(0, rows, down)
+            for column in range(0, columns, across)
+        ]
+
+    def read(self, block: Block) -> _Given:
+        """Read the block, or each of its tiles; a tile is valid if at least half its pixels have a value in every band."""
+        if self.dense:
+            height, width = (block.height - 1) * self.step + self.size, (block.width - 1) * self.step + self.size
+            row, column = self.area.row + block.row * self.step, self.area.column + block.column * self.step
+            values = self.stack.read(Window(row, column, height, width))
+            return _Given(values, _at_least_half(np.isfinite(values).all(axis=0), self.size, self.step))
+        corners = [
+            (self.area.row + row * self.step, self.area.column + column * self.step)
+            for row in range(block.row, block.row + block.height)
+            for column in range(block.column, block.column + block.width)
+        ]
+        tiles = np.stack([self.stack.read(Window(*corner, self.size, self.size)) for corner in corners])
+        valid = np.isfinite(tiles).all(axis=1).mean(axis=(1, 2)) >= 0.5
+        return _Given(tiles, valid.reshape(block.height, block.width))
+
+    @torch.inference_mode()
+    def score(self, block: Block, given: _Given) -> Scores | None:
+        """Slide the net over the block, or run it over the batch."""
+        if not given.valid.any():
+            return None
+        net, values = self.model.net, torch.from_numpy(given.values)
+        if self.dense:
+            every = self.step // self._stride
+            logits = net(values[None])[0, :, ::every, ::every][:, : block.height, : block.width]
+        else:
+            parts = [net(values[i : i + _TILES_AT_ONCE])[:, :, 0, 0] for i in range(0, len(values), _TILES_AT_ONCE)]
+            logits = torch.cat(parts).T.reshape(-1, block.height, block.width)
+        return Scores(torch.softmax(logits, dim=0).numpy(), given.valid)
 
 
-def _side(stack: Stack) -> int:
-    return int((_LARGEST_VALUES / 4 / max(len(stack.bands), 4)) ** 0.5)
+def _tile_grid(grid: Grid, size: int, step: int, rows: int, columns: int) -> Grid:
+    """Return the grid whose pixels are ``step`` wide and lie about the middles of the tiles."""
+    offset = (size - step) / 2
+    east, north = grid.coordinates(offset, offset)
+    t = grid.transform
+    transform = (float(east), t[1] * step, t[2] * step, float(north), t[4] * step, t[5] * step)
+    return Grid(grid.crs, transform, columns, rows)
 
 
-@torch.inference_mode()
-def _dense(
-    net: nn.Module, stack: Stack, area: Window, size: int, step: int, place: Window
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    height, width = (place.height - 1) * step + size, (place.width - 1) * step + size
-    values = stack.read(Window(area.row + place.row * step, area.column + place.column * step, height, width))
-    valid = _valid(values, size, step)
-    every = step // int(net.stride)  # type: ignore[arg-type]
-    logits = net(torch.from_numpy(values)[None])[0, :, ::every, ::every]
-    probabilities: npt.NDArray[np.float32] = torch.softmax(logits, dim=0).numpy()
-    return probabilities[:, : place.height, : place.width], valid
-
-
-@torch.inference_mode()
-def _one_by_one(
-    net: nn.Module, stack: Stack, area: Window, size: int, step: int, place: Window
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    parts, valid = [], []
-    for start in range(0, place.width, _TILES_AT_ONCE):
-        tiles = []
-        for column in range(start, min(start + _TILES_AT_ONCE, place.width)):
-            corner = (area.row + place.row * step, area.column + (place.column + column) * step)
-            tiles.append(stack.read(Window(*corner, size, size)))
-        batch = np.stack(tiles)
-        valid.append(np.isfinite(batch).all(axis=1).mean(axis=(1, 2)) >= 0.5)
-        parts.append(torch.softmax(net(torch.from_numpy(batch))[:, :, 0, 0], dim=1).numpy())
-    return np.concatenate(parts).T[:, None, :], np.concatenate(valid)[None]
-
-
-def _valid(values: npt.NDArray[np.float32], size: int, step: int) -> npt.NDArray[np.bool_]:
+def _at_least_half(full: npt.NDArray[np.bool_], size: int, step: int) -> npt.NDArray[np.bool_]:
     """Return which tiles are at least half full, by sums over a table of running sums."""
-    full = np.isfinite(values).all(axis=0)
     sums = np.zeros((full.shape[0] + 1, full.shape[1] + 1), np.int64)
     sums[1:, 1:] = full.cumsum(axis=0).cumsum(axis=1)
     inside = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import Cancelled
+from ..messages import Progress
+
+if TYPE_CHECKING:
+    from .blocks import Block, BlockWork
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -90,3 +96,22 @@ class Behind:
                     self._function(*arguments)
                 except BaseException as error:  # handed to the caller at its next call
                     self._error = error
+
+
+def work_through(
+    work: BlockWork, blocks: Sequence[Block], keep: Callable[[Block, Mapping[str, Any]], None], progress: Progress
+) -> None:
+    """
+    Work out blocks in this process: one is read while the one before it is computed and the one before that is kept.
+
+    Raises
+    ------
+    Cancelled
+        Between two blocks, if it was asked for.
+    """
+    with Behind(keep) as keep_behind:
+        for number, (block, given) in enumerate(ahead((block, work.read(block)) for block in blocks)):
+            if progress.cancelled():
+                raise Cancelled(f"Classifying was stopped after {number} of {len(blocks)} blocks.")
+            keep_behind(block, work.compute(block, given))
+            progress.update((number + 1) / len(blocks), "Classifying")

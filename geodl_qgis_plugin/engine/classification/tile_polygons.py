@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from osgeo import ogr
 
+from ..classes import LandClass
 from ..files import whole_file
 from ..rasters.grid import Grid, Window
 from ..rasters.styles import polygons_qml, write_layer_style
 from ..rasters.writer import gdal_sentences
-from .classifier import Classifier
 
 LAYER = "tiles"
 
@@ -29,12 +30,14 @@ class TilePolygons:
         Of the area that is classified; tiles start at its upper left corner, every ``step`` pixels.
     """
 
-    def __init__(self, path: str, grid: Grid, model: Classifier, size: int, step: int) -> None:
-        self._path, self._grid, self._classes = Path(path), grid, model.classes
+    def __init__(
+        self, path: str, grid: Grid, classes: Sequence[LandClass], size: int, step: int, part_key: str = ""
+    ) -> None:
+        self._path, self._grid, self._classes, self._key = Path(path), grid, list(classes), part_key
         self._size, self._step = size, step
 
     def __enter__(self) -> TilePolygons:
-        self._whole = whole_file(self._path)
+        self._whole = whole_file(self._path, self._key)
         self._part = self._whole.__enter__()
         with gdal_sentences(self._path):
             self._dataset: Any = ogr.GetDriverByName("GPKG").CreateDataSource(str(self._part))
@@ -44,16 +47,16 @@ class TilePolygons:
             self._dataset.StartTransaction()
         return self
 
-    def write(self, probabilities: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_], place: Window) -> None:
-        """Write a block of tiles: probabilities (class, row, column), which hold data, and where they lie, in tiles."""
-        best, sure = probabilities.argmax(axis=0), probabilities.max(axis=0)
+    def write(self, codes: npt.NDArray[Any], confidence: npt.NDArray[np.floating[Any]], place: Window) -> None:
+        """Write a block of tiles: codes (row, column) with 0 for nodata, their confidence, and where they lie, in tiles."""
+        names = {one.code: one.name for one in self._classes}
         with gdal_sentences(self._path):
-            for row, column in zip(*np.nonzero(valid)):
-                one = self._classes[int(best[row, column])]
+            for row, column in zip(*np.nonzero(codes)):
+                code = int(codes[row, column])
                 feature = ogr.Feature(self._layer.GetLayerDefn())
                 feature.SetGeometry(self._square(place.row + int(row), place.column + int(column)))
-                feature["class"], feature["code"] = one.name, one.code
-                feature["confidence"] = round(float(sure[row, column]), 4)
+                feature["class"], feature["code"] = names[code], code
+                feature["confidence"] = round(float(confidence[row, column]), 3)
                 self._layer.CreateFeature(feature)
 
     def __exit__(self, *error: Any) -> None:

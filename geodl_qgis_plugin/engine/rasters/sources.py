@@ -80,12 +80,36 @@ def checksum(path: Path) -> dict[str, str]:
     size = path.stat().st_size
     if size <= _HASHED_WHOLE_BYTES:
         return {"sha256": sha256_of(path)}
+    return {"sha256_of_samples": _pieces(path, _SAMPLES, _SAMPLE_BYTES)}
+
+
+def _pieces(path: Path, count: int, length: int) -> str:
+    """Return the SHA-256 of a file's size and of so many pieces of it."""
+    size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
-        for start in np.linspace(0, size - _SAMPLE_BYTES, _SAMPLES).astype(np.int64):
+        for start in np.linspace(0, max(size - length, 0), count).astype(np.int64):
             file.seek(int(start))
-            digest.update(file.read(_SAMPLE_BYTES))
-    return {"sha256_of_samples": digest.hexdigest()}
+            digest.update(file.read(length))
+    return digest.hexdigest()
+
+
+def fingerprint(path: str) -> list[dict[str, Any]]:
+    """
+    Return what tells whether a raster was changed: size, time of change and a checksum of pieces of each of its files.
+
+    A virtual raster's files are those that it draws from, too. Nothing but the name is known of a service.
+    """
+    found = []
+    for name in open_raster(path).GetFileList() or [path]:
+        status = gdal.VSIStatL(name)
+        facts: dict[str, Any] = {"name": Path(name).name}
+        if status is not None:
+            facts |= {"size": status.size, "time": status.mtime}
+        if Path(name).is_file():
+            facts |= {"time": Path(name).stat().st_mtime_ns, "pieces": _pieces(Path(name), 16, 2**16)}
+        found.append(facts)
+    return found
 
 
 def open_raster(path: str) -> gdal.Dataset:

@@ -51,10 +51,14 @@ class MapWriter:
         values : array, (row, column) or (band, row, column)
             Codes with 0 for nodata, or values with NaN for nodata.
         """
+        self.write_stored(window, self._encode(values))
+
+    def write_stored(self, window: Window, values: npt.NDArray[Any]) -> None:
+        """Write pixels that are encoded as the file holds them: codes, floats, or what `pack` made."""
         if self._dataset is None:
             raise ValueError("The map was closed.")
         with gdal_sentences(self._path):
-            self._dataset.WriteArray(self._encode(values), window.column, window.row)
+            self._dataset.WriteArray(values, window.column, window.row)
 
     def close(self) -> None:
         """Bring everything to the disk."""
@@ -78,6 +82,7 @@ def class_map(
     band_name: str = "class",
     metadata: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    part_key: str = "",
 ) -> Iterator[MapWriter]:
     """
     Open a raster of class codes with colour table, names and style.
@@ -91,6 +96,8 @@ def class_map(
         Items of the file: the model's name and hash, settings.
     progress : Progress, optional
         Told of, and asked during, the last step, which makes the overviews.
+    part_key : str, optional
+        What the unfinished file is called by, see `files.whole_file`.
 
     Raises
     ------
@@ -108,7 +115,9 @@ def class_map(
 
     layout = _Layout(grid, 1, kind, "MODE", 0.4, prepare, {})
     style = class_raster_qml(classes)
-    with _map(Path(path), layout, lambda codes: codes.astype(dtype, copy=False), style, metadata, progress) as writer:
+    with _map(
+        Path(path), layout, lambda codes: codes.astype(dtype, copy=False), style, metadata, progress, part_key
+    ) as writer:
         yield writer
 
 
@@ -122,6 +131,7 @@ def value_map(
     limits: tuple[float, float] | None = None,
     metadata: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    part_key: str = "",
 ) -> Iterator[MapWriter]:
     """
     Open a raster of values: confidence, probabilities, predictors.
@@ -156,9 +166,21 @@ def value_map(
     if limits is None and packed:
         limits = (0.0, 1.0)
     style = value_raster_qml(*limits) if limits else ""
-    encode = _pack if packed else _as_float
-    with _map(Path(path), layout, encode, style, metadata, progress) as writer:
+    encode = pack if packed else _as_float
+    with _map(Path(path), layout, encode, style, metadata, progress, part_key) as writer:
         yield writer
+
+
+def pack(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return values from 0 to 1 as bytes in steps of 0.004, NaN as the nodata value."""
+    known = np.isfinite(values)
+    steps = np.clip(np.where(known, values, 0.0), 0.0, 1.0) * (1 / PACKED_SCALE)
+    return np.where(known, steps.round(), PACKED_NODATA).astype(np.uint8)
+
+
+def unpack(stored: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return the values of what `pack` made."""
+    return np.where(stored == PACKED_NODATA, np.float32(np.nan), stored * np.float32(PACKED_SCALE))
 
 
 class _Layout:
@@ -191,9 +213,10 @@ def _map(
     style: str,
     metadata: Mapping[str, Any] | None,
     progress: Progress | None,
+    part_key: str,
 ) -> Iterator[MapWriter]:
     path = check_output(path, layout.needed_bytes)
-    with whole_file(path) as part:
+    with whole_file(path, part_key) as part:
         raw = Path(f"{part}.raw.tif")
         writer = MapWriter(path, _create(path, raw, layout, metadata or {}), encode)
         try:
@@ -286,12 +309,6 @@ def gdal_sentences(path: Path) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise OutputError(f"{path} could not be written: {error}. Free some space or choose another folder.") from error
-
-
-def _pack(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    known = np.isfinite(values)
-    steps = np.clip(np.where(known, values, 0.0), 0.0, 1.0) * (1 / PACKED_SCALE)
-    return np.where(known, steps.round(), PACKED_NODATA).astype(np.uint8)
 
 
 def _as_float(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -1,0 +1,81 @@
+"""
+Maps block by block: what is to be mapped as a list of blocks, each of which can be worked out alone, anywhere, in any order.
+
+A block's arrays follow from the model, the rasters and the block's place alone. So a map is the same whether one process
+made it or several, and whether they were stopped on the way or not.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from ..errors import ModelFileError
+from ..rasters.grid import Grid, Window
+from ..rasters.stack import Stack
+from .classifier import Classifier, load_classifier
+from .map_products import Product, Scores
+
+Block = Window  # in pixels of the map; of a tile model in tiles
+
+
+class BlockWork(abc.ABC):
+    """
+    What a model makes of rasters, block by block.
+
+    It can be sent to another process (it pickles): handles and the model are opened there when first needed.
+
+    Attributes
+    ----------
+    grid : Grid
+        Of the maps.
+    blocks : list of Block
+        In the order in which they are read fastest; together they cover the grid.
+    """
+
+    grid: Grid
+    blocks: list[Block]
+
+    def __init__(self, model: Classifier, stack: Stack, area: Window, products: Sequence[Product]) -> None:
+        self._model: Classifier | None = model
+        self._file: tuple[Path, str] = (model.file.path, model.file.sha256)
+        self.stack, self.area, self.products = stack, area, list(products)
+
+    @property
+    def model(self) -> Classifier:
+        """Return the model, read again where this was sent to another process."""
+        if self._model is None:
+            path, sha256 = self._file
+            model = load_classifier(path)
+            if model.file.sha256 != sha256:
+                raise ModelFileError(f"{path} is not the file it was when the map was begun. Start the map again.")
+            self._model = model
+        return self._model
+
+    @abc.abstractmethod
+    def read(self, block: Block) -> Any:
+        """Return what `score` needs of the rasters; called in the reading thread."""
+
+    @abc.abstractmethod
+    def score(self, block: Block, given: Any) -> Scores | None:
+        """Return what the model says of a block, or None where no pixel has data."""
+
+    def compute(self, block: Block, given: Any = None) -> Mapping[str, npt.NDArray[Any]]:
+        """
+        Return a block's arrays as they are stored, by product; none of them where no pixel has data.
+
+        Parameters
+        ----------
+        given : optional
+            What `read` returned, if it was called before.
+        """
+        scores = self.score(block, self.read(block) if given is None else given)
+        return {} if scores is None else {product.name: product.stored(scores) for product in self.products}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the model behind."""
+        return self.__dict__ | {"_model": None}

@@ -1,0 +1,107 @@
+"""
+What a map consists of: one small class for each raster that is made of a model's probabilities.
+
+A product says what is kept of each block, and how the blocks are put together into a file. What is kept is what the file holds:
+bytes, mostly, so that a block is small and the file is the same however often the work was stopped.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..bands import Band
+from ..classes import LandClass
+from ..rasters.grid import Grid
+from ..rasters.writer import MapWriter, class_map, pack, value_map
+
+
+@dataclass(frozen=True)
+class Scores:
+    """
+    What a model says of a block.
+
+    Attributes
+    ----------
+    probabilities : array (class, row, column)
+    valid : array (row, column)
+        Where there is data; nothing is mapped elsewhere.
+    values : array (band, row, column), optional
+        The predictors there, in their units; None for a model of tiles.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    valid: npt.NDArray[np.bool_]
+    values: npt.NDArray[np.float32] | None = None
+
+
+class Product(abc.ABC):
+    """A raster of the map; ``name`` is that of its setting and of its arrays in a block file."""
+
+    name: str
+
+    @abc.abstractmethod
+    def stored(self, scores: Scores) -> npt.NDArray[Any]:
+        """Return what is kept of a block: (row, column) or (band, row, column), encoded as in the file."""
+
+    @abc.abstractmethod
+    def open(self, path: str, grid: Grid, **shared: Any) -> contextlib.AbstractContextManager[MapWriter]:
+        """Open the file that the blocks are put together in; ``shared`` is handed to the writer."""
+
+
+class ClassProduct(Product):
+    """The most probable class."""
+
+    name = "output"
+
+    def __init__(self, classes: Sequence[LandClass]) -> None:
+        self._classes = list(classes)
+        codes = [one.code for one in classes]
+        self.codes = np.array(codes, np.uint8 if max(codes) <= 255 else np.uint16)
+
+    def stored(self, scores: Scores) -> npt.NDArray[Any]:
+        """Return codes, 0 for nodata."""
+        codes: npt.NDArray[Any] = self.codes[scores.probabilities.argmax(axis=0)]
+        codes[~scores.valid] = 0
+        return codes
+
+    def open(self, path: str, grid: Grid, **shared: Any) -> contextlib.AbstractContextManager[MapWriter]:
+        """Open a class raster."""
+        return class_map(path, grid, self._classes, **shared)
+
+
+class ConfidenceProduct(Product):
+    """The probability of the most probable class."""
+
+    name = "confidence"
+
+    def stored(self, scores: Scores) -> npt.NDArray[Any]:
+        """Return bytes, see `pack`."""
+        return pack(np.where(scores.valid, scores.probabilities.max(axis=0), np.nan))
+
+    def open(self, path: str, grid: Grid, **shared: Any) -> contextlib.AbstractContextManager[MapWriter]:
+        """Open a raster of one band."""
+        return value_map(path, grid, [Band("confidence")], packed=True, **shared)
+
+
+class ProbabilitiesProduct(Product):
+    """The probability of each class, a band each."""
+
+    name = "probabilities"
+
+    def __init__(self, classes: Sequence[LandClass]) -> None:
+        self._bands = [Band(one.name) for one in classes]
+
+    def stored(self, scores: Scores) -> npt.NDArray[Any]:
+        """Return bytes, see `pack`."""
+        return pack(np.where(scores.valid, scores.probabilities, np.nan))
+
+    def open(self, path: str, grid: Grid, **shared: Any) -> contextlib.AbstractContextManager[MapWriter]:
+        """Open a raster with a band for each class."""
+        return value_map(path, grid, self._bands, packed=True, **shared)
