@@ -33,8 +33,9 @@ class TrainClassifier(GeoDLAlgorithm):
         "DROPOUT",
         "WIDTHS",
     )
-    FOREST, OUTPUT, REPORT = "FOREST", "OUTPUT", "REPORT"
+    FOREST, PRECISION, OUTPUT, REPORT = "FOREST", "PRECISION", "OUTPUT", "REPORT"
     TASKS = ("each pixel", "each tile")
+    PRECISIONS = ("automatic", "float32", "bfloat16")
     ARCHITECTURES = ("automatic", "unet", "pooled", "classic")
 
     def displayName(self) -> str:
@@ -56,7 +57,8 @@ class TrainClassifier(GeoDLAlgorithm):
             "<p>“each pixel” trains a U-Net, which gives every pixel a class; “each tile” trains the classic CNN (three 3×3 "
             "convolutions with 32, 64 and 128 filters), which gives one to a whole tile. Elevation is never learnt as such: "
             "the net sees it less its mean nearby, and as lines of sight.</p>"
-            "<p>Cancelling keeps the best state so far. If the power fails, the same command goes on.</p>"
+            "<p>Cancelling keeps the best state so far. The same command then goes on from there, as after a crash or a "
+            "power cut, to the same net as without the break.</p>"
         )
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
@@ -199,8 +201,24 @@ class TrainClassifier(GeoDLAlgorithm):
             advanced=True,
         )
         self.add(
+            QgsProcessingParameterEnum(
+                self.PRECISION,
+                self.tr("Precision"),
+                list(self.PRECISIONS),
+                defaultValue=self.PRECISIONS[0],
+                usesStaticStrings=True,
+            ),
+            help=self.tr(
+                "“bfloat16” works out convolutions with fewer digits: about twice as fast on processors with AVX512-BF16 or "
+                "AMX. “automatic” takes it on graphics cards that have it, and float32 on the processor."
+            ),
+            advanced=True,
+        )
+        self.add(
             QgsProcessingParameterBoolean(self.RESUME, self.tr("Go on with a run that was broken off"), True),
-            help=self.tr("Where the same command was broken off, training goes on after its last finished check."),
+            help=self.tr(
+                "Where the same command was broken off or cancelled, training goes on from there; a power cut costs a minute."
+            ),
             advanced=True,
         )
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Protocol
 
 NEEDED_PACKAGES = ("numpy", "osgeo", "torch", "sklearn", "safetensors", "matplotlib", "jinja2")
-_GRACE_S = 60.0
 
 
 class Cancellable(Protocol):
@@ -23,6 +22,9 @@ class Cancellable(Protocol):
 
     def cancel(self) -> None:
         """Ask to stop."""
+
+    def abandon(self) -> None:
+        """Say that nobody waits for the result any more."""
 
 
 def missing_packages() -> list[str]:
@@ -81,26 +83,28 @@ def tune_memory() -> bool:
 
 
 def watch(job: Cancellable, parent_pid: int | None, cancel_file: Path | None) -> None:
-    """Cancel the job when ``cancel_file`` appears or the process ``parent_pid`` is gone; end hard a minute after the latter."""
+    """Cancel the job when ``cancel_file`` appears; abandon it when the process ``parent_pid`` is gone."""
     if parent_pid is None and cancel_file is None:
         return
+    own_child = parent_pid is not None and os.getppid() == parent_pid
 
     def look() -> None:
-        gone_since = None
         while True:
             time.sleep(0.5)
             if cancel_file is not None and cancel_file.exists():
                 job.cancel()
-            if parent_pid is not None and not _is_running(parent_pid):
-                job.cancel()
-                gone_since = gone_since or time.monotonic()
-                if time.monotonic() - gone_since > _GRACE_S:
-                    os._exit(4)
+            if parent_pid is None:
+                continue
+            # A child of it is told at once by its own new parent, even where the number is in use again.
+            if (own_child and os.getppid() != parent_pid) or not _is_running(parent_pid):
+                job.abandon()
+                return
 
     threading.Thread(target=look, name="watch", daemon=True).start()
 
 
 def _is_running(pid: int) -> bool:
+    """Whether a process does something still; one that was killed keeps its number until its parent takes note of it."""
     if sys.platform == "win32":
         synchronize, still_waiting = 0x00100000, 0x102
         handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, pid)
@@ -114,5 +118,7 @@ def _is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in ("Z", "X")
     return True

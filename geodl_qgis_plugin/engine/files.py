@@ -123,6 +123,15 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def remove_parts(path: str | Path) -> None:
+    """Delete what a process that was killed while it wrote ``path`` with `whole_file` left beside it."""
+    path = Path(path)
+    name = f".{glob.escape(path.stem)}.{'[0-9a-f]' * 8}.part{glob.escape(path.suffix)}*"
+    for leftover in path.parent.glob(name):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+
+
 def sha256_of(path: str | Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()

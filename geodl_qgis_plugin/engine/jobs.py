@@ -27,7 +27,7 @@ JOBS = {
     "setup": "setup",
 }
 
-RANKED: tuple[str, ...] = ()  # jobs that several processes under torchrun do together
+RANKED: tuple[str, ...] = ("trainclassifier",)  # jobs that several processes under torchrun do together
 
 
 def run_job(name: str, values: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

@@ -15,6 +15,8 @@ import time
 from typing import Any, Protocol
 
 ALIVE_EVERY_S = 5.0
+GRACE_S = 20.0  # of a job that nobody waits for
+ABANDONED_STATUS = 4
 _PROGRESS_EVERY_S = 0.1
 
 
@@ -31,7 +33,10 @@ class Progress(Protocol):
         """Tell the user something that may make the result worse than hoped."""
 
     def cancelled(self) -> bool:
-        """Whether the user asked to stop."""
+        """Whether the job should stop at the next good place: the user asked for it, or nobody waits any more."""
+
+    def abandoned(self) -> bool:
+        """Whether nobody waits for the result any more: what was done is to be left as a power cut would, ready to go on."""
 
 
 class SilentProgress:
@@ -53,6 +58,10 @@ class SilentProgress:
         self.warnings.append(text)
 
     def cancelled(self) -> bool:
+        """Never."""
+        return False
+
+    def abandoned(self) -> bool:
         """Never."""
         return False
 
@@ -79,6 +88,10 @@ class PartOfProgress:
         """Pass on."""
         return self._whole.cancelled()
 
+    def abandoned(self) -> bool:
+        """Pass on."""
+        return self._whole.abandoned()
+
 
 class LineProgress:
     """
@@ -97,6 +110,7 @@ class LineProgress:
         os.dup2(2, 1)
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._alone = threading.Event()
         self._last_progress = 0.0
         self._last_fraction = 0.0
         threading.Thread(target=self._keep_alive, name="alive", daemon=True).start()
@@ -134,8 +148,19 @@ class LineProgress:
         """Whether somebody asked to stop."""
         return self._stop.is_set()
 
+    def abandon(self) -> None:
+        """Take note that nobody waits any more: the job is asked to stop, and ended hard when it does not."""
+        self._stop.set()
+        if not self._alone.is_set():
+            self._alone.set()
+            threading.Thread(target=_end_hard, name="end", daemon=True).start()
+
+    def abandoned(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._alone.is_set()
+
     def write(self, line: dict[str, Any]) -> None:
-        """Write one line whole; where nobody reads any more, ask the job to stop."""
+        """Write one line whole; where nobody reads any more, the job is abandoned."""
         if self._quiet:
             if line["type"] == "error":
                 sys.stderr.write(f"{line['text']}\n{line['detail']}\n")
@@ -146,12 +171,17 @@ class LineProgress:
                 while data:
                     data = data[self._out.write(data) :]
             except OSError:
-                self._stop.set()
+                self.abandon()
 
     def _keep_alive(self) -> None:
         while True:
             time.sleep(ALIVE_EVERY_S)
             self.write({"type": "alive"})
+
+
+def _end_hard() -> None:
+    time.sleep(GRACE_S)
+    os._exit(ABANDONED_STATUS)
 
 
 def _plain(value: Any) -> Any:

@@ -90,8 +90,8 @@ class Ranks:
         parts = [torch.zeros_like(one) if one.grad is None else one.grad for one in given]
         flat = torch.cat([part.reshape(-1) for part in parts])  # one message, not one a parameter
         _together("all_reduce", flat)
-        for one, part in zip(given, flat.split([part.numel() for part in parts])):
-            one.grad = part.view_as(one)
+        for one, own, part in zip(given, parts, flat.split([part.numel() for part in parts])):
+            one.grad = own.copy_(part.view_as(one))  # lying in memory as before: fused optimisers rely on it
 
     def mean_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Put the mean of the processes' gradients in place of each one's own: for losses that are means over equal batches."""
@@ -156,17 +156,27 @@ def launched() -> Ranks | None:
 
 @contextlib.contextmanager
 def joined() -> Iterator[Ranks]:
-    """Connect the processes that torchrun started (gloo), for as long as the block lasts; alone where it started none."""
+    """
+    Connect the processes that torchrun started, for as long as the block lasts; alone where it started none.
+
+    Arrays in memory pass by gloo, those on CUDA cards by nccl.
+    """
     found = launched()
     if found is None or found.size == 1:
         yield found or ALONE
         return
     distributed = _distributed()
-    distributed.init_process_group("gloo", timeout=_WAIT)
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if _has_cards() else "gloo", timeout=_WAIT)
     try:
         yield found
     finally:
         distributed.destroy_process_group()
+
+
+def _has_cards() -> bool:
+    import torch  # noqa: PLC0415
+
+    return torch.cuda.is_available() and torch.distributed.is_nccl_available()
 
 
 def _together(what: str, *arguments: Any) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import TileSetError
+from ..ranks import ALONE, Ranks
 from ..rasters.grid import Window
 from ..training_data.splits import TRAINING
 from ..training_data.tile_set import TileSet
@@ -51,6 +52,8 @@ class Batches:
         Whether tiles are turned, mirrored and moved.
     surfaces : DerivedSurfaces, optional
         Channels derived from the whole mosaic; they see beyond a tile's edge.
+    ranks : Ranks, optional
+        The processes that train together: each makes its own part of every batch.
     """
 
     def __init__(
@@ -62,8 +65,9 @@ class Batches:
         per_pixel: bool,
         augment: bool = True,
         surfaces: DerivedSurfaces | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.surfaces = surfaces
+        self.surfaces, self.ranks = surfaces, ranks
         self.tile_set, self.batch_size, self.seed, self.per_pixel = tile_set, batch_size, seed, per_pixel
         self.tiles = training_tiles(tile_set, per_pixel=per_pixel)
         self.symmetries: tuple[Symmetry, ...] = allowed_symmetries(tile_set.bands) if augment else NONE
@@ -78,16 +82,15 @@ class Batches:
         """Return the batches of an epoch from the one with the number ``start``; the next is made while one is used."""
         order = np.random.default_rng([self.seed, number]).permutation(self.tiles)
         return ahead(
-            self._batch(
-                order[place * self.batch_size : (place + 1) * self.batch_size],
-                np.random.default_rng([self.seed, number, place]),
-            )
+            self._batch(order[place * self.batch_size : (place + 1) * self.batch_size], (self.seed, number, place))
             for place in range(start, len(self))
         )
 
-    def _batch(self, chosen: npt.NDArray[np.int64], random: np.random.Generator) -> Batch:
+    def _batch(self, chosen: npt.NDArray[np.int64], key: tuple[int, int, int]) -> Batch:
+        """Make a batch; what is random about a tile follows from the seed, the epoch, the batch and its place there."""
         values, targets, derived = [], [], []
-        for index in chosen:
+        for place in own_part(len(chosen), self.ranks):
+            index, random = chosen[place], np.random.default_rng([*key, place])
             window = self._window(int(index), random)
             tile_values, codes = self._read(int(index), window)
             symmetry = self.symmetries[random.integers(len(self.symmetries))]
@@ -125,6 +128,13 @@ class Batches:
             if start + size < length:
                 view[size - margin :] = 0
         return values, codes
+
+
+def own_part(tiles: int, ranks: Ranks) -> range:
+    """Return which of a batch's tiles are a process's own: all of them where there are fewer tiles than processes."""
+    if tiles < ranks.size:
+        return range(tiles)
+    return range(ranks.rank * tiles // ranks.size, (ranks.rank + 1) * tiles // ranks.size)
 
 
 def training_tiles(tile_set: TileSet, *, per_pixel: bool) -> npt.NDArray[np.int64]:

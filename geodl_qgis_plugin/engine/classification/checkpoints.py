@@ -1,13 +1,16 @@
 """
 Checkpoints: all that training needs to go on as if it had never stopped, in one file that is replaced whole.
 
-The optimiser's state is kept as named arrays in safetensors, the rest as JSON in its header: nothing in it can execute.
+Named arrays lie in safetensors, the rest as JSON in its header: nothing in it can execute. No state of a random generator is
+kept, since every random choice follows from the seed, the epoch and the batch's place in it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from torch import Tensor, nn
 
 from ..errors import SettingsError
 from ..files import whole_file
+
+DAMAGED = "The checkpoint {} is damaged or of another net. Delete it, or train with RESUME off to start anew."
 
 
 def save_checkpoint(
@@ -34,36 +39,68 @@ def save_checkpoint(
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part:
-        part.write_bytes(save(tensors, {"facts": json.dumps(facts)}))  # a full disk is then an OSError
+    with whole_file(path) as part, part.open("wb") as file:
+        file.write(save(tensors, {"facts": json.dumps(facts)}))  # a full disk is then an OSError
+        file.flush()
+        os.fsync(file.fileno())  # after a power cut there is the old one or the new one, never an empty one
 
 
-def load_checkpoint(
-    path: Path, net: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds; ``path`` names it in sentences."""
+
+    path: Path
+    facts: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @property
+    def best(self) -> dict[str, Tensor]:
+        """Return the best state so far; empty before the first look at the validation part."""
+        return self._group("best.")
+
+    def restore(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """
+        Put the state into net and optimiser.
+
+        Raises
+        ------
+        SettingsError
+            If the checkpoint is of another net.
+        """
+        state: dict[int, dict[str, Tensor]] = {}
+        try:
+            net.load_state_dict(self._group("net."))
+            for name, tensor in self._group("optimizer.").items():
+                index, moment = name.split(".", 1)
+                state.setdefault(int(index), {})[moment] = tensor
+        except (ValueError, RuntimeError) as error:
+            raise SettingsError(DAMAGED.format(self.path)) from error
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        for parameter, moments in optimizer.state.items():
+            for moment, tensor in moments.items():
+                if tensor.shape == parameter.shape:
+                    # The fused optimiser takes for granted that they lie in memory as the weights do.
+                    moments[moment] = torch.empty_like(parameter).copy_(tensor)
+
+    def _group(self, prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+
+
+def read_checkpoint(path: Path, data: bytes) -> Checkpoint:
     """
-    Put a checkpoint's state into net and optimiser; return the best state and the facts.
+    Read a checkpoint from its bytes, which may have come from another process.
 
     Raises
     ------
     SettingsError
-        If the file is no checkpoint, or of another net.
+        If it is none.
     """
-    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.torch import load  # noqa: PLC0415
 
     try:
-        with safe_open(path, "pt") as file:
-            facts: dict[str, Any] = json.loads(file.metadata()["facts"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net.")})
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise SettingsError(
-            f"The checkpoint {path} is damaged or of another net. Delete it, or train with RESUME off to start anew."
-        ) from error
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, moment = name.split(".", 2)
-            state.setdefault(int(index), {})[moment] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("best.")}, facts
+        header_bytes = int.from_bytes(data[:8], "little")
+        facts = json.loads(json.loads(data[8 : 8 + header_bytes])["__metadata__"]["facts"])
+        return Checkpoint(path, facts, load(data))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise SettingsError(DAMAGED.format(path)) from error

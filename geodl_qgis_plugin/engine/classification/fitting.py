@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 from torch import nn
 
 from ..errors import TileSetError
+from ..run_lock import is_held
 from ..settings import as_dict
 from ..training_data.tile_set import TileSet
 from .batches import training_tiles
@@ -21,6 +23,7 @@ from .training_settings import Settings
 
 # Batch norms bear long steps; without them a net dies of such.
 LEARNING_RATES = {"unet": 0.01, "pooled": 0.001, "classic": 0.001}
+CHECKPOINT = "checkpoint.safetensors"
 # What does not change the weights, or only how the result is told.
 _OF_NO_EFFECT = ("output", "report", "resume", "forest")
 
@@ -87,6 +90,7 @@ def plan_of(settings: Settings, architecture: Architecture) -> Plan:
         weight_decay=settings.weight_decay,
         class_weight=settings.class_weight,
         augment=settings.augment,
+        precision=settings.precision,
     )
 
 
@@ -104,7 +108,13 @@ def checkpoint_of(output: Path, settings: Settings, tile_set: TileSet) -> Path:
     for name in _OF_NO_EFFECT:
         what.pop(name)
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
-    folder = output.parent / f".{output.stem}.{digest}.training"
-    if not settings.resume:
-        shutil.rmtree(folder, ignore_errors=True)
-    return folder / "checkpoint.safetensors"
+    return output.parent / f".{output.stem}.{digest}.training" / CHECKPOINT
+
+
+def forget_training(output: Path, own: Path | None) -> None:
+    """Delete the checkpoints of ``own``, and those that runs with other settings for the same model left behind."""
+    if own is not None:
+        shutil.rmtree(own.parent, ignore_errors=True)
+    for folder in output.parent.glob(f".{glob.escape(output.stem)}.{'[0-9a-f]' * 12}.training"):
+        if not is_held(folder):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..rasters.grid import Window
+from .devices import device_of
 
 
 class Reading(NamedTuple):
@@ -90,10 +91,12 @@ def probabilities_of(
     derived : array (channel, row, column), optional
         What the first layer derives from surfaces there, where it was made before.
     """
-    logits: Tensor = net(torch.from_numpy(values)[None], None if derived is None else torch.from_numpy(derived)[None])
+    device = device_of(net)
+    beside = None if derived is None else torch.from_numpy(derived)[None].to(device)
+    logits: Tensor = net(torch.from_numpy(values)[None].to(device), beside)
     row, column = reading.core.row - reading.outer.row, reading.core.column - reading.outer.column
     core = logits[0, :, row : row + reading.core.height, column : column + reading.core.width]
-    result: npt.NDArray[np.float32] = torch.softmax(core.float(), dim=0).numpy()
+    result: npt.NDArray[np.float32] = torch.softmax(core.float(), dim=0).cpu().numpy()
     return result
 
 

@@ -15,6 +15,7 @@ from ..rasters.grid import Window
 from ..training_data.splits import PARTS
 from ..training_data.tile_set import TileSet
 from .batches import positions_of_codes
+from .devices import device_of
 from .metrics import Accuracy, ConfusionCounter
 from .prediction import Reading, padded, probabilities_of, reading_of, readings, up_to_multiple
 from .surfaces import DerivedSurfaces
@@ -87,7 +88,8 @@ def score_net(
     if net.tile_size_px is not None:
         for values, codes in _tiles(tile_set, part):
             with torch.inference_mode():
-                scored.add(torch.softmax(net(torch.from_numpy(values))[:, :, 0, 0], dim=1).numpy().T, codes)
+                logits = net(torch.from_numpy(values).to(device_of(net)))[:, :, 0, 0]
+                scored.add(torch.softmax(logits, dim=1).cpu().numpy().T, codes)
         return scored
     if tile_set.storage != "mosaic":
         for index in tile_set.indices(part):

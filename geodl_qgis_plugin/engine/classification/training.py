@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import Cancelled, GeoDLError
 from ..messages import PartOfProgress, Progress, SilentProgress
+from ..ranks import ALONE, Ranks
 from ..training_data.tile_set import TileSet
 from .batches import IGNORED, Batches
-from .checkpoints import load_checkpoint, save_checkpoint
+from .checkpoints import Checkpoint, read_checkpoint, save_checkpoint
+from .devices import choose_compute
 from .networks.intake import Intake
 from .prediction import receptive_halo_px
 from .scoring import score_net
+from .steps import Steps
 from .surfaces import derived_surfaces
 
 WARM_UP = 0.05  # share of the batches
 FEWEST_BATCHES_BETWEEN_CHECKS = 25
 AUTOMATIC_BATCHES = 3000
+KEEP_EVERY_S = 60.0  # what a power cut may cost
+ALL_DONE, STOPPED = "all epochs were done", "it was stopped"
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Plan:
 
     ``epochs`` 0 chooses as many as about 3,000 batches need, 10 to 400; ``minutes`` 0 sets no limit; ``patience`` is in epochs,
     0 for a quarter of all, three checks at least. ``class_weight`` is the power of the inverse class share: 0 weighs all
-    pixels alike, 1 all classes.
+    pixels alike, 1 all classes. ``precision`` is one of `devices.PRECISIONS`.
     """
 
     epochs: int
@@ -48,11 +54,12 @@ class Plan:
     weight_decay: float = 0.01
     class_weight: float = 0.0
     augment: bool = True
+    precision: str = "automatic"
 
 
 @dataclass
 class Check:
-    """What a look at the validation part found."""
+    """What a look at the validation part found; ``batches`` and ``seconds`` count from the beginning, across breaks."""
 
     epoch: int
     batches: int
@@ -61,6 +68,43 @@ class Check:
     validation_accuracy: float
     validation_macro_f1: float
     seconds: float
+
+
+@dataclass
+class Course:
+    """
+    How far training has come: all of a checkpoint that is not weights.
+
+    ``epoch`` and ``place`` tell the batch that comes next, counted from 0; ``losses`` are those since the last check; ``parts``
+    is what `Steps` had to part batches into.
+    """
+
+    epoch: int = 0
+    place: int = 0
+    seconds: float = 0.0
+    parts: int = 1
+    ended: str = ""
+    losses: list[float] = field(default_factory=list)
+    history: list[Check] = field(default_factory=list)
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> Course:
+        """Read what a checkpoint holds."""
+        return cls(**{**facts, "history": [Check(**entry) for entry in facts["history"]]})
+
+    @property
+    def best(self) -> Check | None:
+        """Return the first of the best checks."""
+        return max(self.history, key=_score) if self.history else None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known after a check: for a page that refreshes, or to give up early."""
+
+    course: Course
+    epochs: int
+    seconds_left: float
 
 
 @dataclass(frozen=True)
@@ -74,7 +118,16 @@ class Trained:
     halo_px: int
 
 
-def train(net: nn.Module, tile_set: TileSet, plan: Plan, checkpoint: Path | None, progress: Progress) -> Trained:
+def train(
+    net: nn.Module,
+    tile_set: TileSet,
+    plan: Plan,
+    checkpoint: Path | None,
+    progress: Progress,
+    *,
+    ranks: Ranks = ALONE,
+    after_check: Callable[[Standing], None] | None = None,
+) -> Trained:
     """
     Train a net on a tile set's training part.
 
@@ -83,17 +136,28 @@ def train(net: nn.Module, tile_set: TileSet, plan: Plan, checkpoint: Path | None
     net : module
         From `networks.Architecture.build`; its first layer is set from the training part here.
     checkpoint : path, optional
-        Written after every check; where it exists already, training goes on from it, to the same net as without the break.
+        Written after every check and every minute; where it exists already, training goes on from it, to the same net as
+        without the break. One of a training that had ended gives its net at once.
+    ranks : Ranks, optional
+        The processes that train together; all of them call this, and get the same net.
+    after_check : callable, optional
+        Told how things stand; what it raises ends the training, which can go on later.
 
     Raises
     ------
     Cancelled
-        If it was stopped before the first check; later the best state so far is returned.
+        If it was stopped before the first check, or nobody waits for the result; else the best state so far is returned.
     """
     per_pixel = net.tile_size_px is None
+    saved = _saved(checkpoint, ranks)
+    course = Course.from_facts(saved.facts) if saved else Course()
+    compute = choose_compute(plan.precision, progress)
     torch.manual_seed(plan.seed)
     _prepare_intake(net.intake, tile_set, plan.seed, per_pixel=per_pixel)  # type: ignore[arg-type]
-    surfaces = derived_surfaces(tile_set, net.intake, PartOfProgress(progress, 0.0, 0.03))  # type: ignore[arg-type]
+    halo_px = receptive_halo_px(net) if per_pixel else 0
+    surfaces = None
+    if not course.ended:
+        surfaces = derived_surfaces(tile_set, net.intake, PartOfProgress(progress, 0.0, 0.03))  # type: ignore[arg-type]
     batches = Batches(
         tile_set,
         plan.batch_size,
@@ -101,98 +165,127 @@ def train(net: nn.Module, tile_set: TileSet, plan: Plan, checkpoint: Path | None
         per_pixel=per_pixel,
         augment=plan.augment,
         surfaces=surfaces if per_pixel else None,
+        ranks=ranks,
     )
-    halo_px = receptive_halo_px(net) if per_pixel else 0
     epochs = plan.epochs or min(max(math.ceil(AUTOMATIC_BATCHES / len(batches)), 10), 400)
     epochs_between_checks = max(math.ceil(FEWEST_BATCHES_BETWEEN_CHECKS / len(batches)), 1)
     patience = plan.patience or max(epochs // 4, 3 * epochs_between_checks)
     weights = class_weights(tile_set, plan.class_weight, per_pixel=per_pixel)
-    progress.message(
-        f"Training on {len(batches.tiles):,} tiles, {len(batches):,} batches an epoch, at most {epochs:,} epochs; "
-        f"{torch.get_num_threads()} threads on the processor."
-    )
 
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(_weight_groups(net, plan.weight_decay), lr=plan.learning_rate)
-    history: list[Check] = []
+    net.to(compute.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(_weight_groups(net, plan.weight_decay), lr=plan.learning_rate, fused=True)
     best_state: dict[str, Tensor] = {}
-    spent_before, first_epoch = 0.0, 0
-    if checkpoint is not None and checkpoint.exists():
-        best_state, facts = load_checkpoint(checkpoint, net, optimizer)
-        history = [Check(**entry) for entry in facts["history"]]
-        first_epoch, spent_before = history[-1].epoch, history[-1].seconds
-        progress.message(f"Going on after epoch {first_epoch}.")
-    best = max(history, key=_score) if history else None
-    ended, started, losses = "all epochs were done", time.monotonic(), []
-    no_better = f"the validation part had not got better for {patience} epochs"
-    if best is not None and first_epoch - best.epoch >= patience:  # it had ended, and what came after was broken off
-        first_epoch, ended = epochs, no_better
+    if saved is not None:
+        saved.restore(net, optimizer)
+        best_state = saved.best
+        progress.message(f"Going on after epoch {course.epoch}, batch {course.place}.")
+    loss = partial(F.cross_entropy, weight=weights.to(compute.device), ignore_index=IGNORED)
+    steps = Steps(net, optimizer, loss, weights, compute, ranks, course.parts)
+    if not course.ended:
+        progress.message(compute.sentence())
+        progress.message(
+            f"{len(batches.tiles):,} training tiles, {len(batches):,} batches an epoch, at most {epochs:,} epochs."
+        )
 
-    for epoch in range(first_epoch, epochs):
+    def keep() -> None:
+        if checkpoint is not None and ranks.is_first:
+            save_checkpoint(checkpoint, net, best_state, optimizer, asdict(course))
+
+    started = kept = time.monotonic()
+    started -= course.seconds
+    best, ended = course.best, course.ended
+    while not ended:
         net.train()
-        torch.manual_seed(hash((plan.seed, epoch)) & 0xFFFFFFFF)  # dropout too is the same after a break
-        for place, batch in enumerate(batches.epoch(epoch)):
-            seconds = spent_before + time.monotonic() - started
-            done = (epoch + place / len(batches)) / epochs
+        stopped = abandoned = out_of_time = False
+        for batch in batches.epoch(course.epoch, course.place):
+            # Time and wishes are those of the first process, which the others must follow.
+            said = (
+                (time.monotonic() - started, progress.cancelled(), progress.abandoned())
+                if ranks.is_first
+                else (0, 0, 0)
+            )
+            weight, course.seconds, stop, alone = ranks.sum(np.array([steps.weight(batch), *said], np.float64)).tolist()
+            stopped, abandoned = stop > 0, alone > 0
+            out_of_time = bool(plan.minutes) and course.seconds > 60 * plan.minutes
+            done = (course.epoch + course.place / len(batches)) / epochs
             if plan.minutes:
-                done = max(done, seconds / (60 * plan.minutes))
+                done = max(done, course.seconds / (60 * plan.minutes))
             for group in optimizer.param_groups:
                 group["lr"] = plan.learning_rate * _schedule(done)
-            loss = _loss(net, batch.values, batch.targets, batch.derived, weights)
-            if loss is None:
-                continue
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                raise GeoDLError(
-                    f"Training lost its way in epoch {epoch + 1}: the loss is no number any more. Choose a smaller "
-                    f"LEARNING_RATE than {plan.learning_rate:g}."
-                )
-            progress.update(0.03 + 0.97 * done, _told(epoch, epochs, losses, best, seconds, done))
-            if progress.cancelled() or (plan.minutes and seconds > 60 * plan.minutes):
+            if weight > 0:
+                # dropout too is the same after a break
+                seed = hash((plan.seed, course.epoch, course.place)) & 0xFFFFFFFF
+                course.losses += ranks.sum(np.array([steps.take(batch, weight, seed, progress)])).tolist()
+                if not math.isfinite(course.losses[-1]):
+                    raise GeoDLError(
+                        f"Training lost its way in epoch {course.epoch + 1}: the loss is no number any more. Choose a smaller "
+                        f"LEARNING_RATE than {plan.learning_rate:g}."
+                    )
+            course.place, course.parts = course.place + 1, steps.parts
+            progress.update(0.03 + 0.97 * done, _told(course, epochs, best, done))
+            if stopped or out_of_time:
                 break
-        stopped = progress.cancelled()
-        out_of_time = bool(plan.minutes) and spent_before + time.monotonic() - started > 60 * plan.minutes
-        if stopped and best is not None:
-            ended = "it was stopped"
-            break
+            if time.monotonic() - kept > KEEP_EVERY_S:
+                keep()
+                kept = time.monotonic()
         if stopped:
-            raise Cancelled(
-                "Training was stopped before the first look at the validation part; there is nothing to keep."
-            )
-        if (epoch + 1) % epochs_between_checks and epoch + 1 < epochs and not out_of_time:
+            if best is not None or abandoned or (checkpoint is not None and checkpoint.exists()):
+                keep()
+            if abandoned:
+                raise Cancelled("Nobody waits for the result any more. The same command goes on from here.")
+            if best is None:
+                raise Cancelled(
+                    "Training was stopped before the first look at the validation part; there is nothing to keep."
+                )
+            ended = STOPPED  # not in the checkpoint: the same command goes on
+            break
+        if course.place >= len(batches):
+            course.epoch, course.place = course.epoch + 1, 0
+        if course.epoch % epochs_between_checks and course.epoch < epochs and not out_of_time:
             continue
-        scored = score_net(net, tile_set, "validation", halo_px=halo_px, progress=SilentProgress(), surfaces=surfaces)
-        accuracy = scored.accuracy
+        found = [0.0] * 3
+        if ranks.is_first:
+            scored = score_net(
+                net, tile_set, "validation", halo_px=halo_px, progress=SilentProgress(), surfaces=surfaces
+            )
+            accuracy = scored.accuracy
+            found = [scored.loss, accuracy.accuracy or 0.0, accuracy.macro_f1 or 0.0]
+        course.seconds = time.monotonic() - started
         check = Check(
-            epoch + 1,
-            (epoch + 1) * len(batches),
-            float(np.mean(losses)),
-            scored.loss,
-            accuracy.accuracy or 0.0,
-            accuracy.macro_f1 or 0.0,
-            spent_before + time.monotonic() - started,
+            course.epoch + (course.place > 0),
+            course.epoch * len(batches) + course.place,
+            float(np.mean(course.losses)) if course.losses else math.nan,
+            *ranks.from_first(np.array([*found, course.seconds])).tolist(),
         )
-        history.append(check)
-        losses = losses[-1:]
+        course.history.append(check)
+        course.losses = []
         if best is None or _score(check) > _score(best):
             best = check
             best_state = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
-        if checkpoint is not None:
-            save_checkpoint(checkpoint, net, best_state, optimizer, {"history": [asdict(entry) for entry in history]})
         if out_of_time:
-            ended = f"the {plan.minutes:g} minutes were over"
-            break
-        if epoch + 1 - best.epoch >= patience:
-            ended = no_better
-            break
+            course.ended = f"the {plan.minutes:g} minutes were over"
+        elif check.epoch - best.epoch >= patience:
+            course.ended = f"the validation part had not got better for {patience} epochs"
+        elif course.epoch >= epochs:
+            course.ended = ALL_DONE
+        ended = course.ended
+        keep()
+        kept = time.monotonic()
+        done = check.epoch / epochs
+        if plan.minutes:
+            done = max(done, course.seconds / (60 * plan.minutes))
+        left = 0.0 if ended else course.seconds * (1 - done) / done
+        progress.message(_line(check, epochs, best, left))
+        if after_check is not None and ranks.is_first:
+            after_check(Standing(course, epochs, left))
     if best is None:
         raise GeoDLError("Training ended before its first look at the validation part. Give it more MINUTES or EPOCHS.")
     net.load_state_dict(best_state)
-    progress.message(f"Training ended because {ended}; the best state is that after epoch {best.epoch}.")
-    return Trained(net.eval(), history, best, ended, halo_px)
+    progress.message(
+        f"Training ended after {course.seconds / 60:.1f} minutes because {ended}; the best state is that after epoch "
+        f"{best.epoch}."
+    )
+    return Trained(net.cpu().eval(), course.history, best, ended, halo_px)
 
 
 def class_weights(tile_set: TileSet, power: float, *, per_pixel: bool) -> Tensor:
@@ -215,25 +308,14 @@ def class_weights(tile_set: TileSet, power: float, *, per_pixel: bool) -> Tensor
     return torch.from_numpy(weights).float()
 
 
-def _loss(
-    net: nn.Module,
-    values: npt.NDArray[np.float32],
-    targets: npt.NDArray[np.int64],
-    derived: npt.NDArray[np.float32] | None,
-    weights: Tensor,
-) -> Tensor | None:
-    wanted = torch.from_numpy(targets)
-    if not (wanted != IGNORED).any():
+def _saved(path: Path | None, ranks: Ranks) -> Checkpoint | None:
+    """Return the checkpoint that the first process finds, in all processes: they need not share a disk."""
+    data = path.read_bytes() if path is not None and ranks.is_first and path.exists() else b""
+    size = int(ranks.from_first(np.array([len(data)]))[0])
+    if size == 0:
         return None
-    given, beside = torch.from_numpy(values), None if derived is None else torch.from_numpy(derived)
-    if wanted.ndim > 1 and (beyond := -values.shape[-1] % int(net.stride)):  # type: ignore[arg-type]
-        margin = (0, beyond, 0, beyond)  # tiles of any size: nodata, which is not learnt from, up to whole strides
-        given, wanted = F.pad(given, margin, value=torch.nan), F.pad(wanted, margin, value=IGNORED)
-        beside = None if beside is None else F.pad(beside, margin)
-    logits = net(given, beside)
-    if wanted.ndim == 1:
-        logits = logits[:, :, 0, 0]
-    return F.cross_entropy(logits, wanted, weights, ignore_index=IGNORED)
+    own = np.frombuffer(data, np.uint8) if ranks.is_first else np.zeros(size, np.uint8)
+    return read_checkpoint(path or Path("checkpoint"), ranks.from_first(own).tobytes())
 
 
 def _prepare_intake(intake: Intake, tile_set: TileSet, seed: int, *, per_pixel: bool) -> None:
@@ -264,9 +346,24 @@ def _score(check: Check) -> float:
     return (check.validation_accuracy + check.validation_macro_f1) / 2
 
 
-def _told(epoch: int, epochs: int, losses: list[float], best: Check | None, seconds: float, done: float) -> str:
-    text = f"Epoch {epoch + 1} of {epochs}, loss {np.mean(losses[-20:]):.3f}"
+def _told(course: Course, epochs: int, best: Check | None, done: float) -> str:
+    text = f"Epoch {course.epoch + 1} of {epochs}"
+    if course.losses:
+        text += f", loss {np.mean(course.losses[-20:]):.3f}"
     if best is not None:
         text += f", best validation accuracy {best.validation_accuracy:.3f}"
-    left = seconds * (1 - done) / done if done > 0.01 else 0.0
-    return text + (f", about {math.ceil(left / 60)} min left" if left > 60 else "")
+    return text + _left(course.seconds * (1 - done) / done if done > 0.01 else 0.0)
+
+
+def _line(check: Check, epochs: int, best: Check, seconds_left: float) -> str:
+    """Return what the log says of a check."""
+    return (
+        f"Epoch {check.epoch} of {epochs}: loss {check.training_loss:.3f}; validation loss {check.validation_loss:.3f}, "
+        f"accuracy {check.validation_accuracy:.3f}, macro-F1 {check.validation_macro_f1:.3f}"
+        + (", the best so far" if check is best else "")
+        + _left(seconds_left)
+    )
+
+
+def _left(seconds: float) -> str:
+    return f", about {math.ceil(seconds / 60)} min left" if seconds > 60 else ""

@@ -8,17 +8,21 @@ there the majority class and a random forest stand beside it.
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
-from ..files import check_output, whole_file
+from ..files import check_output, remove_parts, whole_file
 from ..messages import PartOfProgress, Progress
 from ..model_file import write_model
+from ..ranks import Ranks, joined
+from ..run_lock import only_run
 from ..settings import as_dict
 from ..training_data.tile_set import TileSet
 from .appraisal import appraise
 from .classifier import classifier_item
-from .fitting import architecture_of, check_parts, checkpoint_of, fresh_net, plan_of
-from .training import train
+from .fitting import architecture_of, check_parts, checkpoint_of, forget_training, fresh_net, plan_of
+from .training import STOPPED, train
 from .training_report import training_page
 from .training_settings import Settings
 
@@ -42,18 +46,41 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     report = check_output(settings.report) if settings.report else None
     tile_set = TileSet.open(settings.tiles)
     check_parts(tile_set, settings)
-    for sentence in tile_set.check_sources():
-        progress.warning(sentence)
-    architecture = architecture_of(settings, tile_set)
     checkpoint = checkpoint_of(output, settings, tile_set)
-    net = fresh_net(architecture, settings.seed)
-    plan = plan_of(settings, architecture)
     try:
-        trained = train(net, tile_set, plan, checkpoint, PartOfProgress(progress, 0.0, 0.85))
+        with joined() as ranks, only_run(checkpoint.parent, progress) if ranks.is_first else nullcontext():
+            if ranks.is_first and not settings.resume and not ranks.restarted:
+                checkpoint.unlink(missing_ok=True)
+            result = _trained(settings, output, report, tile_set, checkpoint, ranks, progress)
     except BaseException:
         if not checkpoint.exists():  # nothing to go on from
             shutil.rmtree(checkpoint.parent, ignore_errors=True)
         raise
+    if not progress.cancelled():
+        forget_training(output, checkpoint)
+    return result
+
+
+def _trained(
+    settings: Settings,
+    output: Path,
+    report: Path | None,
+    tile_set: TileSet,
+    checkpoint: Path,
+    ranks: Ranks,
+    progress: Progress,
+) -> dict[str, Any]:
+    if ranks.is_first:
+        for path in filter(None, (output, report, checkpoint)):
+            remove_parts(path)
+    for sentence in tile_set.check_sources():
+        progress.warning(sentence)
+    architecture = architecture_of(settings, tile_set)
+    net = fresh_net(architecture, settings.seed)
+    plan = plan_of(settings, architecture)
+    trained = train(net, tile_set, plan, checkpoint, PartOfProgress(progress, 0.0, 0.85), ranks=ranks)
+    if not ranks.is_first:
+        return {}  # the first process scores and writes
 
     appraisal = appraise(trained, tile_set, settings, PartOfProgress(progress, 0.85, 0.99))
     page = training_page(tile_set, architecture, trained, appraisal, settings)
@@ -66,7 +93,8 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     if report is not None:
         with whole_file(report) as part:
             part.write_text(html, encoding="utf-8")
-    shutil.rmtree(checkpoint.parent, ignore_errors=True)
+    if progress.cancelled():
+        progress.message("The same command goes on from where training was stopped.")
     progress.message(appraisal.finding)
     progress.update(1.0)
     return {
@@ -81,5 +109,5 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         "majority_accuracy": appraisal.accuracy.majority_accuracy,
         "epochs": trained.history[-1].epoch,
         "batches": trained.history[-1].batches,
-        "cancelled": trained.ended == "it was stopped",
+        "cancelled": trained.ended == STOPPED,
     }

@@ -68,8 +68,7 @@ def training_page(
     page.text(
         f"Architecture “{architecture.name}” with {weights:,} weights; classifies {architecture.task}"
         + (f", and sees {trained.halo_px} pixels beyond each." if architecture.task == EACH_PIXEL else ".")
-        + f" {trained.history[-1].batches:,} batches of {settings.batch_size} tiles in "
-        f"{trained.history[-1].seconds / 60:.1f} minutes."
+        + f" {trained.history[-1].batches:,} batches of {settings.batch_size} tiles."
     )
     page.section("What the data were")
     _data(page, tile_set)

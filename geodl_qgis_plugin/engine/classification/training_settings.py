@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..settings import option
+from .devices import PRECISIONS
 from .networks import EACH_PIXEL, EACH_TILE, NAMES
 
 
@@ -27,6 +28,7 @@ class Settings:
     class_weight: float = option(0.0, at_least=0, at_most=1)
     weight_decay: float = option(0.01, at_least=0, at_most=1)
     augment: bool = True
+    precision: str = option("automatic", choices=PRECISIONS)
     dropout: float = option(0.0, at_least=0, at_most=0.9)
     widths: list[int] = option([16, 24, 32, 48], at_least=1, at_most=2048)
     forest: bool = True

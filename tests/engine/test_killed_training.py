@@ -1,0 +1,124 @@
+"""Training that is killed at any moment, and the same command again: the model and the report of an unbroken run."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geodl_qgis_plugin.engine.model_file import read_model
+
+from .test_tile_set import extract
+from .test_training import QUICK, rule
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not of Windows")
+
+# The engine, with a checkpoint after every batch, that kills itself instead of putting its n-th whole file in its place.
+ENGINE = """
+import os, signal, sys
+from geodl_qgis_plugin.engine import __main__
+from geodl_qgis_plugin.engine.classification import training
+training.KEEP_EVERY_S = 0.0
+training.FEWEST_BATCHES_BETWEEN_CHECKS = 1
+left, replace = int(sys.argv[1]), os.replace
+def deadly(*paths):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(*paths)
+os.replace = deadly
+sys.exit(__main__.main(sys.argv[2:]))
+"""
+
+
+class Training:
+    """The same command, again and again."""
+
+    def __init__(self, folder):
+        tiles = extract(folder / "set", **rule(folder / "in"))
+        self.model, self.report = folder / "out" / "m.geodl", folder / "out" / "r.html"
+        settings = {"tiles": str(tiles.folder), "output": str(self.model), "report": str(self.report), **QUICK}
+        self.settings = folder / "settings.json"
+        self.settings.write_text(json.dumps({**settings, "epochs": 3, "forest": True, "dropout": 0.2}))
+
+    def start(self, fatal_write=0):
+        command = [sys.executable, "-c", ENGINE, str(fatal_write), "trainclassifier", str(self.settings)]
+        return subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+
+    def run(self, fatal_write=0):
+        """Run to the end, however it comes; return the status and what was said."""
+        engine = self.start(fatal_write)
+        said, _ = engine.communicate()
+        return engine.returncode, said
+
+    def killed_at(self, text, after_s=0.0):
+        """Kill it some time after it has said something."""
+        engine = self.start()
+        for line in engine.stdout:
+            if text in line:
+                threading.Timer(after_s, engine.kill).start()
+                break
+        engine.communicate()
+        return engine.returncode
+
+    def told(self):
+        """Return the model's weights, the report, and all of the model's description but what a clock says."""
+        file = read_model(self.model)
+        item = json.loads(json.dumps(file.item))
+        del item["properties"]["datetime"]
+        for check in item["properties"]["geodl:classifier"]["training"]["history"]:
+            del check["seconds"]
+        return file.weights, self.report.read_text(), item
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    return Training(tmp_path_factory.mktemp("killed"))
+
+
+@pytest.fixture(scope="module")
+def unbroken(training):
+    status, said = training.run()
+    assert status == 0, said[-1000:]
+    told = training.told()
+    assert sorted(path.name for path in training.model.parent.iterdir()) == ["m.geodl", "r.html"]
+    training.model.unlink()
+    training.report.unlink()
+    return told
+
+
+def test_killed_at_many_moments(training, unbroken):
+    """
+    While a checkpoint is written, at random moments of training, in the forest, and while the model is written.
+
+    Then the weights, the report and the description are those of the unbroken run, and nothing else is left.
+    """
+    folder = training.model.parent
+    assert training.run(fatal_write=7)[0] == -signal.SIGKILL
+    assert len(list(folder.glob(".m.*.training/.checkpoint.*.part.*"))) == 1
+    assert training.killed_at("Going on after epoch 0, batch 6", random.uniform(0.0, 0.5)) == -signal.SIGKILL
+    assert training.killed_at("Growing the forest") == -signal.SIGKILL
+    assert not training.model.exists()
+    status, said = training.run(fatal_write=1)
+    assert status == -signal.SIGKILL
+    assert "Training on" not in said  # what is trained is not trained again
+    assert not training.model.exists()
+    assert len(list(folder.glob(".m.*.part.geodl"))) == 1
+    status, said = training.run()
+    assert status == 0, said[-1000:]
+    weights, report, item = training.told()
+    for name, array in unbroken[0].items():
+        np.testing.assert_array_equal(weights[name], array, err_msg=name)
+    assert report == unbroken[1]
+    assert item == unbroken[2]
+    assert sorted(path.name for path in folder.iterdir()) == ["m.geodl", "r.html"]
