@@ -12,10 +12,12 @@ from .assess_classification import AssessClassification
 from .base import GeoDLAlgorithm
 from .classify_raster import ClassifyRaster
 from .describe_model import DescribeModel
+from .export_onnx import ExportONNX
 from .export_tiles import ExportTiles
 from .extract_tiles import ExtractTiles
 from .forecast_series import ForecastSeries
 from .grid_points import GridPoints
+from .import_onnx import ImportONNX
 from .magnetic_predictors import MagneticPredictors
 from .plugin_files import icon_path
 from .setup import Setup
@@ -36,6 +38,8 @@ ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (
     TrainForecaster,
     ForecastSeries,
     DescribeModel,
+    ExportONNX,
+    ImportONNX,
 )
 
 

@@ -147,7 +147,8 @@ python_says "$python" 'import numpy, scipy; print(f"numpy=={numpy.__version__}\n
 pip_install() { .venv/bin/python -m pip install --disable-pip-version-check --retries 5 -c $state/constraints.txt "$@"; }
 has_torch || quietly "Installing PyTorch with pip (the longest step)" pip_install -r tools/requirements-torch.txt
 quietly "Installing scikit-learn, pytest and others with pip" pip_install -r tools/requirements.txt \
-    -r tools/requirements-magnetics.txt -r tools/requirements-cluster.txt -r tools/requirements-dev.txt
+    -r tools/requirements-magnetics.txt -r tools/requirements-cluster.txt \
+    -r tools/requirements-onnx.txt -r tools/requirements-dev.txt
 
 quietly "Checking that all of it loads" .venv/bin/python -c '
 import jinja2, matplotlib, numpy, osgeo.gdal_array, pytest, qgis.core, safetensors, scipy, sklearn, torch

@@ -24,6 +24,8 @@ JOBS = {
     "trainforecaster": "forecasting.training_job",
     "forecastseries": "forecasting.forecast_job",
     "describemodel": "classification.description",
+    "exportonnx": "classification.interchange.export_job",
+    "importonnx": "classification.interchange.import_job",
     "setup": "setup",
 }
 

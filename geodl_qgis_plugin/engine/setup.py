@@ -35,6 +35,8 @@ REQUIREMENTS = {
     "jinja2": "jinja2>=3.0",
     "harmonica": "harmonica>=0.7,<0.8",  # magnetic predictors, and with verde, which it brings, gridding
     "ppigrf": "ppigrf>=2",
+    "onnx": "onnx>=1.16",  # models to and from other programs
+    "onnxruntime": "onnxruntime>=1.18",
 }
 KEPT = ("numpy", "scipy")
 # For Linux, pip's index has PyTorch with CUDA only: 5.4 GB, and as much again while it is unpacked.

@@ -21,7 +21,7 @@ from ..model_file import ModelFile, read_model, stac_item
 from ..rasters.grid import Grid
 from ..training_data.tile_set import TileSet
 from .metrics import Accuracy
-from .networks import EACH_PIXEL, Architecture
+from .networks import EACH_PIXEL, GUEST, Architecture
 from .prediction import ready_for_maps
 from .training import Trained
 
@@ -70,7 +70,7 @@ def load_classifier(path: str | Path) -> Classifier:
     part = file.part("classifier")
     try:
         architecture = Architecture.from_dict(part["architecture"])
-        net = architecture.build()
+        net = _guest(architecture, file) if architecture.name == GUEST else architecture.build()
         net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in file.weights.items()})
         return Classifier(
             name=str(file.item["id"]),
@@ -90,6 +90,16 @@ def load_classifier(path: str | Path) -> Classifier:
             f"{file.path.name} does not hold a whole classifier ({type(error).__name__}: {error}). "
             "Get the file again from its maker."
         ) from error
+
+
+def _guest(architecture: Architecture, file: ModelFile) -> nn.Module:
+    """Return a net from elsewhere, which ONNX Runtime runs."""
+    from .interchange.guest import Guest, Manner  # noqa: PLC0415 - needs packages that few models need
+
+    if file.onnx is None:
+        raise KeyError("model.onnx")
+    empty = [1.0] * architecture.bands  # the weights of the file take their place
+    return Guest(file.onnx, architecture.classes, Manner.from_dict(architecture.numbers), empty, empty, empty)
 
 
 def classifier_item(

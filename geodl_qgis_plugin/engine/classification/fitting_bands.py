@@ -55,7 +55,7 @@ def fit_bands(stack: Stack, model: Classifier, progress: Progress) -> Stack:
 
 def check_pixel_size(grid: Grid, model: Classifier, progress: Progress) -> None:
     """Warn where pixels are larger or smaller than those that the model was trained on."""
-    here, there = _pixel_m(grid), _pixel_m(model.grid)
+    here, there = pixel_m(grid), pixel_m(model.grid)
     if max(here, there) > _LIKE_ENOUGH * min(here, there):
         progress.warning(
             f"The raster's pixels are {here:,.4g} m wide, but the model was trained on pixels of {there:,.4g} m. Forms look "
@@ -63,7 +63,8 @@ def check_pixel_size(grid: Grid, model: Classifier, progress: Progress) -> None:
         )
 
 
-def _pixel_m(grid: Grid) -> float:
+def pixel_m(grid: Grid) -> float:
+    """Return the side of a pixel in metres; of one in degrees, as it is at the equator."""
     side = math.sqrt(grid.pixel_size[0] * grid.pixel_size[1])
     return side * (_DEGREE_M if grid.in_degrees else metres_per_unit(grid))
 

@@ -9,9 +9,9 @@ from typing import Any
 from ..errors import EnvironmentProblem
 
 
-def needed_package(name: str, purpose: str) -> Any:
+def needed_package(name: str, purpose: str, extra: str = "magnetics") -> Any:
     """
-    Import and return a package; ``purpose`` names what needs it ("Gridding").
+    Import and return a package; ``purpose`` names what needs it ("Gridding"), ``extra`` the extra of pip that brings it.
 
     Raises
     ------
@@ -23,5 +23,5 @@ def needed_package(name: str, purpose: str) -> Any:
     except ModuleNotFoundError as error:
         raise EnvironmentProblem(
             f"{purpose} need the Python package {error.name}, which {sys.executable} does not have. Run geodl:setup "
-            "with INSTALL set to yes, or install the extra with pip: geodl[magnetics]."
+            f"with INSTALL set to yes, or install the extra with pip: geodl[{extra}]."
         ) from error

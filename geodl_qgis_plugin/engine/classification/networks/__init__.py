@@ -16,6 +16,7 @@ from .intake import Intake
 from .unet import UNet
 
 EACH_PIXEL, EACH_TILE = "each pixel", "each tile"
+GUEST = "onnx"  # a net from elsewhere: its numbers say how it is run, see `interchange`
 _SURFACE_WORDS = ("dem", "dtm", "dsm", "elevation", "height", "altitude", "srtm", "topograph")
 
 
@@ -44,7 +45,7 @@ class Architecture:
     @property
     def task(self) -> str:
         """Return what gets a class: ``each pixel`` or ``each tile``."""
-        return _BUILDERS[self.name][0]
+        return str(self.numbers["task"]) if self.name == GUEST else _BUILDERS[self.name][0]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -62,6 +63,8 @@ class Architecture:
         """
         try:
             architecture = cls(**values)
+            if architecture.name == GUEST:
+                return architecture
             allowed = set(inspect.signature(_BUILDERS[architecture.name][1]).parameters) - {"intake", "classes"}
             if set(architecture.numbers) - allowed:
                 raise KeyError(*sorted(set(architecture.numbers) - allowed))

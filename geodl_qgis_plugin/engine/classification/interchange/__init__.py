@@ -1,0 +1,1 @@
+"""Models in and out: ONNX files for other programs, and nets that were trained elsewhere."""

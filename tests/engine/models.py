@@ -1,0 +1,46 @@
+"""Classifiers with weights that nobody trained, as model files."""
+
+import torch
+
+from geodl_qgis_plugin.engine.classes import classes_from_names
+from geodl_qgis_plugin.engine.classification.classifier import load_classifier
+from geodl_qgis_plugin.engine.classification.prediction import receptive_halo_px
+from geodl_qgis_plugin.engine.model_file import stac_item, write_model
+from geodl_qgis_plugin.engine.rasters.grid import Grid
+from tests.engine.planted import reference
+
+
+def unsettled(architecture, bands, seed=0):
+    """Return a net whose weights, batch norms and scaling are those of no fresh net."""
+    torch.manual_seed(seed)
+    net = architecture.build()
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.3)
+                module.running_var.uniform_(0.5, 2)
+                module.weight.uniform_(0.5, 2)
+                module.bias.normal_(0, 0.3)
+    net.intake.offset.copy_(torch.linspace(2.0, 40.0, bands))
+    net.intake.scale.copy_(torch.linspace(1.0, 5.0, bands))
+    net.intake.derived_scale.uniform_(0.5, 2.0)
+    return net
+
+
+def write_classifier(path, architecture, bands, names, *, tile_size_px=64, pixel_m=30.0, crs=26912, seed=0):
+    """Write a model file of an architecture of the registry and return it, loaded."""
+    net = unsettled(architecture, len(bands), seed)
+    halo = receptive_halo_px(net) if net.tile_size_px is None else 0
+    grid = Grid(reference(crs).ExportToWkt(), (318000, pixel_m, 0, 4132000, 0, -pixel_m), 90, 70)
+    part = {
+        "architecture": architecture.as_dict(),
+        "bands": [band.as_dict() for band in bands],
+        "scaling": {"offset": net.intake.offset.tolist(), "scale": net.intake.scale.tolist()},
+        "classes": [one.as_dict() for one in classes_from_names(names)],
+        "grid": grid.as_dict(),
+        "halo_px": halo,
+        "tile_size_px": tile_size_px,
+    }
+    item = stac_item(path.stem, None, {"geodl:kind": "classifier", "geodl:classifier": part})
+    write_model(path, item, {name: value.numpy() for name, value in net.state_dict().items()})
+    return load_classifier(path)
