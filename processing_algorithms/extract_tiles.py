@@ -209,14 +209,16 @@ class ExtractTiles(GeoDLAlgorithm):
     def _add_advanced_labels(self) -> None:
         self.add(
             QgsProcessingParameterString(
-                self.BANDS, self.tr("Bands (name; unit; kind)"), multiLine=True, optional=True
+                self.BANDS, self.tr("Bands (name; unit; kind; no data)"), multiLine=True, optional=True
             ),
             help=self.tr(
-                "One line a band, in order, to replace what the rasters say: name; unit; kind. An empty part "
-                "keeps what there is. "
+                "One line a band, in order, to replace what the rasters say: name; unit; kind; values that mean no data. An "
+                "empty part keeps what there is. "
                 "Kinds: scalar, azimuth (aspect in degrees), vector_x and vector_y (its sine and cosine), "
                 "directional (a hillshade "
-                "lit from one side, magnetics that are not reduced to the pole)."
+                "lit from one side, magnetics that are not reduced to the pole). "
+                "Values that mean no data, with commas between them, are those that the raster does not declare, such as "
+                "-9999 or -32768."
             ),
             advanced=True,
         )
@@ -380,14 +382,21 @@ class ExtractTiles(GeoDLAlgorithm):
             style_when_loaded(context, footprints, footprints.rpartition(".")[0] + ".qml", self.tr("Tiles"))
         return outputs
 
-    def _bands(self, text: str) -> list[dict[str, str]]:
+    def _bands(self, text: str) -> list[dict[str, Any]]:
         bands = []
         for line in text.strip().splitlines():
             parts = [part.strip() for part in line.split(";")]
-            if len(parts) > 3:
-                sentence = self.tr("BANDS has the line “{}”, but a line must read “name; unit; kind”.")
+            band: dict[str, Any] = dict(zip(("name", "unit", "kind"), parts))
+            try:
+                band["missing"] = [float(value) for value in "".join(parts[3:4]).split(",") if value.strip()]
+            except ValueError:
+                band = {}
+            if len(parts) > 4 or not band:
+                sentence = self.tr(
+                    "BANDS has the line “{}”, but a line must read “name; unit; kind; values that mean no data”."
+                )
                 raise SettingsError(sentence.format(line))
-            bands.append(dict(zip(("name", "unit", "kind"), parts)))
+            bands.append(band)
         return bands
 
     def _number(

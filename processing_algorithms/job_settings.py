@@ -30,7 +30,7 @@ from qgis.core import (
     QgsRasterLayer,
 )
 
-from .layers import raster_path, vector_path
+from .layers import further_nodata, raster_path, vector_path
 
 
 def from_parameters(
@@ -136,7 +136,7 @@ class _Reader:
         layers = self._algorithm.parameterAsLayerList(parameters, name, context)
         given = parameters[name] if isinstance(parameters[name], (list, tuple)) else [parameters[name]]
         if len(layers) == len(given) and all(isinstance(layer, QgsRasterLayer) for layer in layers):
-            return [raster_path(layer) for layer in layers]
+            return [raster_path(layer) + further_nodata(layer) for layer in layers]
         # What QGIS cannot load goes to the engine as it was given: the engine says what is wrong with it.
         return [value.source() if isinstance(value, QgsMapLayer) else str(value) for value in given]
 

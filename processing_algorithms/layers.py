@@ -56,6 +56,14 @@ def raster_path(layer: QgsRasterLayer) -> str:
     return copy
 
 
+def further_nodata(layer: QgsRasterLayer) -> str:
+    """Return ``|nodata=…`` with what was entered as additional no data value in the layer's properties, or nothing."""
+    provider = layer.dataProvider()
+    ranges = [one for number in range(1, layer.bandCount() + 1) for one in provider.userNoDataValues(number)]
+    values = dict.fromkeys(one.min() for one in ranges if one.min() == one.max())
+    return "|nodata=" + ",".join(f"{value:.17g}" for value in values) if values else ""
+
+
 def vector_path(
     algorithm: QgsProcessingAlgorithm,
     parameters: dict[str, Any],

@@ -19,12 +19,14 @@ class Band:
 
     ``kind`` is ``scalar`` (elevation, slope, radiance: any turn keeps it true), ``azimuth`` (degrees clockwise from north),
     ``vector_x`` and ``vector_y`` (eastward and northward parts, such as the sine and cosine of aspect) or ``directional``
-    (lit or measured from one side: no turn keeps it true).
+    (lit or measured from one side: no turn keeps it true). ``missing`` are values, in the band's unit, that mean no data beside
+    those that the raster itself declares.
     """
 
     name: str
     unit: str = ""
     kind: Kind = "scalar"
+    missing: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -32,11 +34,15 @@ class Band:
                 f"Band {self.name!r} has the kind {self.kind!r}, but must have one of {', '.join(KINDS)}."
             )
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return asdict(self)
+        values = asdict(self) | {"missing": list(self.missing)}
+        if not self.missing:
+            del values["missing"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Band:
         """Read what `as_dict` wrote."""
-        return cls(str(values["name"]), str(values.get("unit", "")), values.get("kind", "scalar"))
+        missing = tuple(float(value) for value in values.get("missing", ()))
+        return cls(str(values["name"]), str(values.get("unit", "")), values.get("kind", "scalar"), missing)

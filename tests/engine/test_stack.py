@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from osgeo import gdal
 
 from geodl_qgis_plugin.engine.bands import Band
-from geodl_qgis_plugin.engine.errors import BandMismatchError, GridError, SourceError
+from geodl_qgis_plugin.engine.errors import BandMismatchError, GridError, SettingsError, SourceError
 from geodl_qgis_plugin.engine.rasters.grid import Grid, Window
 from geodl_qgis_plugin.engine.rasters.sources import guess_kind
 from geodl_qgis_plugin.engine.rasters.stack import open_stack
@@ -37,6 +37,34 @@ def test_a_warped_plane_has_at_every_pixel_the_height_of_its_middle(tmp_path, na
     assert np.abs(values[2] + 4127000 - north).max() < 50 / 20
 
 
+def test_bands_come_in_the_order_that_is_asked_for(tmp_path):
+    """Values follow their names, also where bands of two rasters are taken in turn."""
+    grid = grids()["plain"]
+    flat = np.ones((2, grid.height, grid.width), np.float32) * np.array([[[1]], [[2]]], np.float32)
+    paths = [write_raster(tmp_path / f"{name}.tif", flat + more, grid) for name, more in (("a", 0), ("b", 10))]
+    stack = open_stack(paths).chosen([2, 1, 3, 0])
+    assert [band.name for band in stack.bands] == ["b 1", "a 2", "b 2", "a 1"]
+    assert whole(stack)[:, 0, 0].tolist() == [11, 2, 12, 1]
+
+
+@pytest.mark.parametrize("where", ["plain", "rotated"])
+def test_values_that_are_said_to_be_missing_are_nodata(tmp_path, where):
+    """Read straight or warped, beside the raster's own nodata, and without a trace of the code in what is interpolated."""
+    grid, other = grids()["plain"], grids()[where]
+    values = np.random.default_rng(0).normal(5, 1, (2, grid.height, grid.width)).astype(np.float32)
+    values[0, 5:20, 5:20], values[0, 30:40], values[1, 50:60] = -32768, -1, -9999
+    path = write_raster(tmp_path / "a.tif", values, grid, nodata=-1)
+    target = write_raster(tmp_path / "target.tif", np.zeros((other.height, other.width), np.uint8), other)
+    read = whole(open_stack([target, f"{path}|nodata=-32768,-9999"]))[1:]
+    by_hand = np.where((values == -32768) | (values == -9999), -1, values)
+    declared = write_raster(tmp_path / "b.tif", by_hand, grid, nodata=-1)
+    np.testing.assert_array_equal(read, whole(open_stack([target, declared]))[1:])
+    assert np.isnan(read).any()
+    assert np.nanmin(read) > 0
+    described = open_stack([path], bands=[{"missing": [-32768]}, {"missing": [-9999]}])
+    np.testing.assert_array_equal(np.isnan(whole(described)), by_hand == -1)
+
+
 @pytest.mark.parametrize("name", grids())
 def test_a_raster_on_its_own_grid_is_read_as_it_stands(tmp_path, name):
     """Rotated, south-up and degree grids included."""
@@ -44,6 +72,14 @@ def test_a_raster_on_its_own_grid_is_read_as_it_stands(tmp_path, name):
     values = np.random.default_rng(0).normal(size=(2, grid.height, grid.width)).astype(np.float32)
     path = write_raster(tmp_path / "a.tif", values, grid)
     np.testing.assert_array_equal(whole(open_stack([path])), values)
+
+
+def test_nodata_that_is_no_number_is_refused(tmp_path):
+    """With a sentence that shows how it is written."""
+    grid = grids()["plain"]
+    path = write_raster(tmp_path / "a.tif", np.ones((grid.height, grid.width), np.float32), grid)
+    with pytest.raises(SettingsError, match=r"such as `\|nodata=-9999,-32768`"):
+        open_stack([f"{path}|nodata=none"])
 
 
 def test_grids_that_differ_by_less_than_a_hundredth_of_a_pixel_are_the_same(tmp_path):

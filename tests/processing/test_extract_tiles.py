@@ -121,14 +121,14 @@ def test_points_test_areas_extent_and_bands(run_algorithm, dem, tmp_path, qgis):
             "LABEL_WIDTH": 90,
             "TEST_AREAS": areas,
             "EXTENT": "318000,323000,4127500,4132000 [EPSG:26912]",
-            "BANDS": "height; m; scalar",
+            "BANDS": "height; m; scalar; -9999, -32768",
             "TILE_SIZE": 32,
             "SPLIT": "blocks",
             "OUTPUT": str(tmp_path / "set"),
         },
     )
     tiles = TileSet.open(result["OUTPUT"])
-    assert tiles.bands[0].as_dict() == {"name": "height", "unit": "m", "kind": "scalar"}
+    assert tiles.bands[0].as_dict() == {"name": "height", "unit": "m", "kind": "scalar", "missing": [-9999, -32768]}
     assert sorted(c.name for c in tiles.classes) == ["0", "1"]
     east, _ = tiles.grid.coordinates(0, np.arange(tiles.grid.width) + 0.5)
     in_test = (np.array(tiles.split) == 3).any(0)

@@ -36,6 +36,7 @@ from qgis.core import (
     QgsProcessingParameterVectorDestination,
     QgsProject,
     QgsRasterLayer,
+    QgsRasterRange,
     QgsRendererCategory,
     QgsVectorLayer,
 )
@@ -195,6 +196,14 @@ def test_crs_set_in_qgis_is_kept(settings, raster):
     assert path.endswith("plain.vrt")
     assert opened.GetSpatialRef().GetAuthorityCode(None) == "32616"
     assert opened.GetGeoTransform() == (500000, 30, 0, 4000000, 0, -30)
+
+
+def test_additional_nodata_of_layers_is_kept(settings, raster):
+    """What the user entered in a layer's properties as additional no data value goes to the engine behind its path."""
+    path = raster("coded.tif")
+    layer = QgsRasterLayer(path, "coded")
+    layer.dataProvider().setUserNoDataValue(1, [QgsRasterRange(-32768, -32768), QgsRasterRange(-9999, -9999)])
+    assert settings({"PREDICTORS": [layer, path]})["predictors"] == [f"{path}|nodata=-32768,-9999", path]
 
 
 def test_raster_from_a_server_is_refused(settings):

@@ -18,7 +18,7 @@ _LIKE_ENOUGH = 1.25
 
 def fit_bands(stack: Stack, model: Classifier, progress: Progress) -> Stack:
     """
-    Return the stack with the model's bands in the model's order.
+    Return the stack with the model's bands in the model's order, and the model's values that mean no data.
 
     Bands are found by name. Where no name of the model occurs and the number is right, they are taken as they come, which is
     said: the bands of another file of the same kind are often named otherwise.
@@ -31,8 +31,9 @@ def fit_bands(stack: Stack, model: Classifier, progress: Progress) -> Stack:
     wanted, found = [band.name for band in model.bands], [band.name for band in stack.bands]
     places = {name: i for i, name in reversed(list(enumerate(found)))}
     missing = [name for name in wanted if name not in places]
+    codes = [band.missing for band in model.bands]
     if not missing:
-        return stack if found == wanted else stack.chosen([places[name] for name in wanted])
+        return (stack if found == wanted else stack.chosen([places[name] for name in wanted])).also_missing(codes)
     if len(found) != len(wanted) or len(missing) < len(wanted):
         raise BandMismatchError(
             f"The rasters have {_bands(found)}, but this model was trained on {_bands(wanted)}. Give rasters with those "
@@ -50,7 +51,7 @@ def fit_bands(stack: Stack, model: Classifier, progress: Progress) -> Stack:
             f"None of the model's bands ({', '.join(wanted)}) is found by its name. The raster's bands ({', '.join(found)}) "
             "are taken in their order: make sure that they are the same quantities."
         )
-    return stack
+    return stack.also_missing(codes)
 
 
 def check_pixel_size(grid: Grid, model: Classifier, progress: Progress) -> None:

@@ -1,7 +1,8 @@
 """
 One raster of a stack: opened and checked before any work, and described well enough to be opened again elsewhere.
 
-A source is a path that GDAL opens, after which `|bands=1,3` chooses bands and `|resampling=nearest` says how it is warped.
+A source is a path that GDAL opens, after which `|bands=1,3` chooses bands, `|resampling=nearest` says how it is warped, and
+`|nodata=-32768` names further values that mean no data.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ RESAMPLINGS = ("bilinear", "nearest", "average", "cubic")
 # Types whose every value a float32 holds; the others are read as float64 so that nodata is compared before rounding.
 _EXACT_IN_FLOAT32 = (gdal.GDT_Byte, gdal.GDT_Int16, gdal.GDT_UInt16, gdal.GDT_Float32)
 _COMPLEX = (gdal.GDT_CInt16, gdal.GDT_CInt32, gdal.GDT_CFloat32, gdal.GDT_CFloat64)
+_OPTIONS = ("bands", "resampling", "nodata")
 _HASHED_WHOLE_BYTES = 4 * 2**30
 _SAMPLES, _SAMPLE_BYTES = 64, 2**20
 
@@ -169,10 +171,11 @@ def read_source(text: str) -> RasterSource:
     resampling = options.get("resampling", "")
     if resampling and resampling not in RESAMPLINGS:
         raise SettingsError(f"The resampling {resampling!r} of {path} is unknown. Choose {', '.join(RESAMPLINGS)}.")
+    missing = _missing_values(path, options.get("nodata", ""))
     columns, rows = dataset.GetRasterBand(numbers[0]).GetBlockSize()
     return RasterSource(
         path=path,
-        bands=tuple(_band(dataset, number, Path(path).stem) for number in numbers),
+        bands=tuple(_band(dataset, number, Path(path).stem, missing) for number in numbers),
         facts=tuple(_facts(dataset, number) for number in numbers),
         grid=Grid.of(dataset),
         resampling=resampling,
@@ -214,9 +217,9 @@ def _parts(text: str) -> tuple[str, dict[str, str]]:
     path, *rest = text.split("|")
     options = {name: value for name, _, value in (part.partition("=") for part in rest)}
     for name in options:
-        if name not in ("bands", "resampling", "layername", "layerid") and not name.startswith("option:"):
+        if name not in (*_OPTIONS, "layername", "layerid") and not name.startswith("option:"):
             raise SettingsError(
-                f"{name!r} after the raster {path} is unknown. Write `|bands=1,3` or `|resampling=nearest`."
+                f"{name!r} after the raster {path} is unknown. Write `|bands=1,3`, `|resampling=nearest` or `|nodata=-9999`."
             )
     return path, options
 
@@ -240,12 +243,21 @@ def _band_numbers(path: str, dataset: gdal.Dataset, chosen: str) -> list[int]:
     return numbers
 
 
-def _band(dataset: gdal.Dataset, number: int, stem: str) -> Band:
+def _missing_values(path: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in text.split(",")) if text else ()
+    except ValueError as error:
+        raise SettingsError(
+            f"The nodata values {text!r} of {path} cannot be read. Write numbers with commas, such as `|nodata=-9999,-32768`."
+        ) from error
+
+
+def _band(dataset: gdal.Dataset, number: int, stem: str, missing: tuple[float, ...]) -> Band:
     band = dataset.GetRasterBand(number)
     name = band.GetDescription().strip() or (stem if dataset.RasterCount == 1 else f"{stem} {number}")
     unit = band.GetUnitType() or ""
     kind = band.GetMetadataItem("GEODL_KIND") or guess_kind(name, unit)
-    return Band(name, unit, kind)
+    return Band(name, unit, kind, missing)
 
 
 def _facts(dataset: gdal.Dataset, number: int) -> BandFacts:

@@ -8,6 +8,7 @@ for each window, with exact coordinates and a fixed kernel, so that a window's v
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,9 +37,13 @@ class Stack:
     """
 
     def __init__(self, sources: Sequence[RasterSource], grid: Grid, bands: Sequence[Band]) -> None:
-        self._rasters = list(sources)
         self.grid = grid
         self.bands = list(bands)
+        self._rasters, first = [], 0
+        for source in sources:  # a source is read by what the stack says of its bands
+            own = tuple(self.bands[first : first + len(source.bands)])
+            self._rasters.append(dataclasses.replace(source, bands=own))
+            first += len(own)
         self._readers: list[_Straight | WarpedReader] | None = None
 
     @property
@@ -87,15 +92,22 @@ class Stack:
         return Stack(self._rasters, self.grid, self.bands)
 
     def chosen(self, keep: Sequence[int]) -> Stack:
-        """Return the stack with only the bands whose positions are given, in their order."""
-        sources, first = [], 0
-        for source in self._rasters:
-            inside = [i - first for i in keep if first <= i < first + len(source.facts)]
-            first += len(source.facts)
-            if inside:
-                bands, facts = tuple(source.bands[i] for i in inside), tuple(source.facts[i] for i in inside)
-                sources.append(dataclasses.replace(source, bands=bands, facts=facts))
-        return Stack(sources, self.grid, [self.bands[i] for i in sorted(keep)])
+        """Return the stack with only the bands whose positions are given, in the order that they are given in."""
+        places = [(source, i) for source in self._rasters for i in range(len(source.facts))]
+        sources = []
+        for source, together in itertools.groupby((places[i] for i in keep), key=lambda place: place[0]):
+            inside = [i for _, i in together]
+            bands, facts = tuple(source.bands[i] for i in inside), tuple(source.facts[i] for i in inside)
+            sources.append(dataclasses.replace(source, bands=bands, facts=facts))
+        return Stack(sources, self.grid, [self.bands[i] for i in keep])
+
+    def also_missing(self, values: Sequence[Sequence[float]]) -> Stack:
+        """Return the stack with further values that mean no data, those of each band in order."""
+        bands = [
+            dataclasses.replace(band, missing=tuple(dict.fromkeys((*band.missing, *more))))
+            for band, more in zip(self.bands, values)
+        ]
+        return Stack(self._rasters, self.grid, bands)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the handles behind."""
@@ -114,11 +126,13 @@ def open_stack(
     Parameters
     ----------
     sources : list of paths
-        Any format that GDAL reads; `|bands=1,3` after a path chooses bands, `|resampling=nearest` says how it is warped.
+        Any format that GDAL reads; `|bands=1,3` after a path chooses bands, `|resampling=nearest` says how it is warped, and
+        `|nodata=-9999` names further values that mean no data.
     grid : Grid, optional
         Where the pixels lie; the first raster's grid if it is not given.
     bands : list, optional
-        One entry a band, in order: what stands in its ``name``, ``unit`` or ``kind`` replaces what the raster says.
+        One entry a band, in order: what stands in its ``name``, ``unit``, ``kind`` or ``missing`` replaces what the raster
+        says.
 
     Raises
     ------
@@ -162,13 +176,13 @@ class _Straight:
         values = np.empty((len(self._numbers), rows, columns), self._type)
         place = (left, top, columns, rows)
         told(self.source, lambda: self._dataset.ReadAsArray(*place, buf_obj=values, band_list=self._numbers))
-        for i, facts in enumerate(self.source.facts):
-            self._mask(values[i], facts, place)
+        for i, (facts, band) in enumerate(zip(self.source.facts, self.source.bands)):
+            self._mask(values[i], facts, band, place)
         row, column = top - there.row, left - there.column
         with np.errstate(over="ignore"):
             out[:, row : row + rows, column : column + columns] = values
 
-    def _mask(self, values: NDArray[Any], facts: BandFacts, place: tuple[int, int, int, int]) -> None:
+    def _mask(self, values: NDArray[Any], facts: BandFacts, band: Band, place: tuple[int, int, int, int]) -> None:
         """Put NaN where there is no data and apply scale and offset, in place."""
         missing = ~np.isfinite(values)
         if facts.nodata is not None and np.isfinite(facts.nodata):
@@ -181,6 +195,8 @@ class _Straight:
             np.multiply(values, facts.scale, out=values, where=~missing)
             np.add(values, facts.offset, out=values, where=~missing)
         values[missing] = np.nan
+        for code in band.missing:
+            values[values.astype(np.float32) == np.float32(code)] = np.nan
 
 
 def _reader(source: RasterSource, grid: Grid) -> _Straight | WarpedReader:
@@ -253,10 +269,10 @@ def _replaced(found: list[Band], wanted: Sequence[Band | Mapping[str, Any]] | No
     bands = []
     for band, change in zip(found, wanted):
         values = change.as_dict() if isinstance(change, Band) else {k: v for k, v in change.items() if v}
-        unknown = sorted(set(values) - {"name", "unit", "kind"})
+        unknown = sorted(set(values) - {"name", "unit", "kind", "missing"})
         if unknown:
             raise SettingsError(
-                f"{unknown[0]!r} is unknown in the description of band {band.name}. Give name, unit and kind."
+                f"{unknown[0]!r} is unknown in the description of band {band.name}. Give name, unit, kind and missing."
             )
         bands.append(Band.from_dict(band.as_dict() | dict(values)))
     return bands

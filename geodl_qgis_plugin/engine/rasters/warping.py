@@ -23,7 +23,7 @@ class WarpedReader:
 
     def __init__(self, source: RasterSource, grid: Grid) -> None:
         self.source, self._grid = source, grid
-        self._dataset = gdal.Open(_as_float_vrt(source))
+        self._dataset = gdal.Open(_without_missing(source, _as_float_vrt(source)))
         scale = _source_pixels_per_pixel(source.grid, grid)
         self._blocks: dict[Window, FloatArray] = {}
         self._groups: dict[str, list[int]] = {}
@@ -93,18 +93,38 @@ def _lattice(window: Window) -> list[Window]:
 
 def _as_float_vrt(source: RasterSource) -> str:
     """Write a virtual raster of float32 bands with NaN for nodata, mask and alpha alike, so that warping knows one rule."""
-    grid = source.grid
-    transform = ", ".join(f"{number:.17g}" for number in grid.transform)
     bands = []
-    for i, facts in enumerate(source.facts):
+    for facts in source.facts:
         nodata = "" if facts.nodata is None else f"<NODATA>{facts.nodata:.17g}</NODATA>"
         mask = "<UseMaskBand>true</UseMaskBand>" if facts.masked else ""
         bands.append(
-            f'<VRTRasterBand dataType="Float32" band="{i + 1}"><NoDataValue>nan</NoDataValue><ComplexSource>'
             f'<SourceFilename relativeToVRT="0">{escape(source.path)}</SourceFilename><SourceBand>{facts.number}</SourceBand>'
             f"<ScaleOffset>{facts.offset:.17g}</ScaleOffset><ScaleRatio>{facts.scale:.17g}</ScaleRatio>{nodata}{mask}"
-            f"</ComplexSource></VRTRasterBand>"
         )
+    return _float_vrt(source.grid, bands)
+
+
+def _without_missing(source: RasterSource, vrt: str) -> str:
+    """Put NaN for the bands' further values that mean no data: a virtual raster round another for each of them."""
+    for place in range(max(len(band.missing) for band in source.bands)):
+        bands = []
+        for i, band in enumerate(source.bands):
+            code = (
+                f"<NODATA>{float(np.float32(band.missing[place])):.17g}</NODATA>" if place < len(band.missing) else ""
+            )
+            bands.append(f"<SourceFilename>{escape(vrt)}</SourceFilename><SourceBand>{i + 1}</SourceBand>{code}")
+        vrt = _float_vrt(source.grid, bands)
+    return vrt
+
+
+def _float_vrt(grid: Grid, sources: list[str]) -> str:
+    """Return a virtual raster of float32 bands, each from what is said inside a ComplexSource."""
+    transform = ", ".join(f"{number:.17g}" for number in grid.transform)
+    bands = [
+        f'<VRTRasterBand dataType="Float32" band="{i + 1}"><NoDataValue>nan</NoDataValue><ComplexSource>{told_source}'
+        f"</ComplexSource></VRTRasterBand>"
+        for i, told_source in enumerate(sources)
+    ]
     return (
         f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}"><SRS dataAxisToSRSAxisMapping="'
         f'{_axes(grid)}">{escape(grid.crs)}</SRS><GeoTransform>{transform}</GeoTransform>{"".join(bands)}</VRTDataset>'

@@ -311,7 +311,16 @@ class Assembly:
                 training = parts[window.slices] == TRAINING
                 if training.any():
                     values.add(predictors[:, window.slices[0], window.slices[1]], training)
-        return values.scaling()
+        scaling, statistics = values.scaling()
+        for band, row in zip(self.stack.bands, statistics):
+            if apart := row.pop("stands_apart"):
+                self._warn(
+                    f"Band {band.name} is {apart['value']:g} in {apart['share']:.1%} of the training pixels, far from all its "
+                    f"other values ({apart['low']:g} to {apart['high']:g}). It is learnt from as a value. If it means no data, "
+                    "say so: under Bands, or as Additional no data value in the layer's properties, or with "
+                    f"`|nodata={apart['value']:g}` after the raster's path."
+                )
+        return scaling, statistics
 
     def _split_facts(
         self, tiles: NDArray[np.void], pixels: dict[str, dict[int, int]], plan: Plan, ranges: list[float]

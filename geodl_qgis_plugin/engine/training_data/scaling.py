@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from .tile_set import Scaling
 
+_USUAL_CODES = (-9999.0, -99999.0, -32768.0, 32767.0, 65535.0, -999.0, -1e32, -3.4028234663852886e38)
+_LEAST_SHARE = 0.001
+_FEWEST_OTHERS = 5  # distinct values beside a code: a mask of 0 and 1 has none
 _MOST_VALUES = 48_000_000  # of all bands together; above, every k-th training pixel is taken
 
 
@@ -41,7 +44,11 @@ def _of_band(values: NDArray[np.float32]) -> dict[str, Any]:
     share = float(np.isfinite(values).mean()) if values.size else 0.0
     values = values[np.isfinite(values)]
     if not values.size:
-        return dict.fromkeys(("offset", "low", "high", "least", "most", "valid"), 0.0) | {"scale": 1.0, "histogram": []}
+        return dict.fromkeys(("offset", "low", "high", "least", "most", "valid"), 0.0) | {
+            "scale": 1.0,
+            "histogram": [],
+            "stands_apart": None,
+        }
     low, high = (float(value) for value in np.percentile(values, (1, 99)))
     inside = values[(values >= low) & (values <= high)].astype(np.float64)
     if not inside.size:  # the percentiles lie between the only values
@@ -51,6 +58,7 @@ def _of_band(values: NDArray[np.float32]) -> dict[str, Any]:
         scale = 1.0
     edges = np.linspace(low, high, 33) if high > low else np.array([low - 0.5, low + 0.5])
     return {
+        "stands_apart": _standing_apart(values),
         "offset": offset,
         "scale": scale,
         "low": low,
@@ -60,3 +68,22 @@ def _of_band(values: NDArray[np.float32]) -> dict[str, Any]:
         "valid": share,
         "histogram": np.histogram(inside, edges)[0].tolist(),
     }
+
+
+def _standing_apart(values: NDArray[np.float32]) -> dict[str, float] | None:
+    """
+    Return a value that many pixels have and that lies far from all others, with its share: most likely it means no data.
+
+    Far is twice the range of all others; for what is used as a code the world over, once.
+    """
+    for extreme in (values.min(), values.max()):
+        others = values[values != extreme]
+        share = 1 - others.size / values.size
+        if share < _LEAST_SHARE or np.unique(others[:: max(others.size // 100_000, 1)]).size < _FEWEST_OTHERS:
+            continue
+        low, high = float(others.min()), float(others.max())
+        gap = max(low - float(extreme), float(extreme) - high)
+        usual = any(np.float32(code) == extreme for code in _USUAL_CODES)
+        if gap > (1 if usual else 2) * (high - low):
+            return {"value": float(extreme), "share": share, "low": low, "high": high}
+    return None
