@@ -7,6 +7,7 @@ OGR does not read them. Orthogonal arrays (station and time), single stations, a
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -16,9 +17,11 @@ from osgeo import gdal, osr
 
 from ..errors import SeriesError, SourceError
 from ..files import check_source
+from .columns import Finding
 from .frequency import Frequency, Times
+from .rows import GridRows, LongRows, Rows, on_one_axis
 from .seasons import Array
-from .series import Finding, Places, Rows, StationSeries, to_series
+from .series import Places, StationSeries, to_series
 
 _SECONDS = {
     "second": 1,
@@ -67,29 +70,23 @@ def read_cf_series(
     )
     stations = _names(arrays, len(places))
     owner = _ragged_owner(arrays, times)
-    values, station, rows_times = {}, None, times
-    for name in wanted:
-        array = arrays[name]
-        matrix = _values(array)
-        if owner is not None:
-            values[name], station = matrix.ravel(), owner
-            continue
-        dimensions = [dimension.GetFullName() for dimension in array.GetDimensions()]
-        if matrix.ndim == 1:
-            matrix = matrix[None, :]
-        elif dimensions[0] in over:
-            matrix = matrix.T
-        values[name] = matrix.ravel()
-        station = np.repeat(np.arange(matrix.shape[0]), matrix.shape[1])
-        rows_times = np.tile(times, matrix.shape[0])
-    if station is None:
-        raise SeriesError(f"No variable of {path} runs over time. Choose another file.")
-    findings = [
-        Finding(f"Missing values of {name} in the file", int(np.isnan(column).sum()))
-        for name, column in values.items()
-        if np.isnan(column).any()
-    ]
-    rows = Rows(stations, station.astype(np.int64), rows_times, values, findings)
+    rows: Rows
+    if owner is not None:
+        values = {name: _values(arrays[name].ReadAsArray(), arrays[name]).ravel() for name in wanted}
+        findings = [
+            Finding(f"Missing values of {name} in the file", int(np.isnan(column).sum()))
+            for name, column in values.items()
+            if np.isnan(column).any()
+        ]
+        distinct, moment = np.unique(times, return_inverse=True)
+        rows = LongRows(stations, owner.astype(np.uint32), distinct, moment.astype(np.uint32), values, findings)
+    else:
+        rows = GridRows(stations, times, wanted, _reader(arrays, over))
+        if not wanted:
+            raise SeriesError(f"No variable of {path} runs over time. Choose another file.")
+        if not (times[1:] > times[:-1]).all():
+            matrices = {name: rows.block(name, 0, len(stations)) for name in wanted}
+            rows = on_one_axis(stations, times, matrices, rows.findings)
     reference = osr.SpatialReference()
     reference.ImportFromEPSG(4326)
     where = {name: (float(x), float(y)) for name, (x, y) in zip(stations, places)}
@@ -137,15 +134,33 @@ def _times(array: Any) -> Times:
     return np.asarray(base + steps.astype("timedelta64[s]"))
 
 
-def _values(array: Any) -> Array:
-    matrix = np.asarray(array.ReadAsArray(), dtype=float)
+def _reader(arrays: dict[str, Any], over: list[str]) -> Callable[[str, int, int], Array]:
+    """Return what reads a variable's values of some stations (station, moment) from the file."""
+
+    def read(name: str, first: int, last: int) -> Array:
+        array = arrays[name]
+        dimensions = [dimension.GetFullName() for dimension in array.GetDimensions()]
+        sizes = [dimension.GetSize() for dimension in array.GetDimensions()]
+        if len(dimensions) == 1:
+            return _values(array.ReadAsArray(), array)[None, :]
+        if dimensions[0] in over:
+            return _values(array.ReadAsArray([0, first], [sizes[0], last - first]), array).T
+        return _values(array.ReadAsArray([first, 0], [last - first, sizes[1]]), array)
+
+    return read
+
+
+def _values(raw: npt.NDArray[Any], array: Any) -> Array:
+    matrix = np.asarray(raw, dtype=float)
     nodata = array.GetNoDataValueAsDouble()
     missing = _attribute(array, "missing_value")
     for code in (nodata, float(missing) if re.fullmatch(r"[-+.eE\d]+", missing) else None):
         if code is not None:
-            matrix = np.where(np.isclose(matrix, code, rtol=1e-6), np.nan, matrix)
+            matrix[np.isclose(matrix, code, rtol=1e-6)] = np.nan
     scale, offset = array.GetScale(), array.GetOffset()
-    return np.asarray(matrix * (1.0 if scale is None else scale) + (0.0 if offset is None else offset))
+    if scale is not None or offset is not None:
+        return np.asarray(matrix * (1.0 if scale is None else scale) + (0.0 if offset is None else offset))
+    return matrix
 
 
 def _flat(array: Any) -> Array:

@@ -7,6 +7,8 @@ horizon are plain arithmetic. Months and years are calendar periods; everything 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,9 @@ import numpy.typing as npt
 from ..errors import SeriesError
 
 Times = npt.NDArray[np.datetime64]
+Counts = npt.NDArray[np.int64]
+Sampled = tuple[Counts, Counts]  # seconds since 1970 and stations, row by row
+_ENOUGH_GAPS = 4  # to tell a station's own step
 HOUR_S, DAY_S = 3600, 86400
 YEAR_S = 365.2425 * DAY_S
 _MOST_OFF = (
@@ -99,59 +104,76 @@ class Frequency:
         return cls(unit, count, anchor)
 
 
-def find_frequency(times: Times, station: npt.NDArray[np.int64]) -> Frequency:
+def find_frequency(groups: Callable[[], Iterable[Sampled]], times: Times, counts: Counts) -> Frequency:
     """
     Find the step of the series from the intervals between their times.
 
     Parameters
     ----------
-    times : (row,) datetime64[s]
-        In UTC; any order.
-    station : (row,) int
-        Which series each time belongs to.
+    groups : callable
+        Gives, each time it is called, the seconds (row,) and stations (row,) of some stations after the other, ordered by
+        station and time.
+    times : (moment,) datetime64[s]
+        The distinct times, in UTC.
+    counts : (moment,)
+        How many rows each has.
 
     Raises
     ------
     SeriesError
         If stations have different steps, or the times keep no step.
     """
-    order = np.lexsort((times, station))
-    seconds, owner = times[order].astype("datetime64[s]").astype(np.int64), station[order]
-    gaps = np.diff(seconds)
-    inside = (np.diff(owner) == 0) & (gaps > 0)
-    if not inside.any():
+    every: Counter[int] = Counter()
+    steps: list[int] = []  # the commonest of each station that has enough to tell
+    for gaps, owner, _ in map(_gaps, groups()):
+        every.update(_tally(gaps))
+        edges = np.flatnonzero(np.diff(owner)) + 1
+        steps += [_commonest(_tally(own)) for own in np.split(gaps, edges) if len(own) >= _ENOUGH_GAPS]
+    if not every:
         raise SeriesError(
             "No station has two different times, so no step can be found. Check the station and the time field: each row "
             "must be one station at one time."
         )
-    gaps, owner, starts = gaps[inside], owner[1:][inside], seconds[:-1][inside]
-    common = _common_step(gaps)
-    _refuse_mixed(gaps, owner, common)
+    common = _commonest(every)
+    _refuse_mixed(steps, common)
     if common >= 27 * DAY_S:
-        return _calendar_step(starts, gaps)
-    off = (gaps % common) != 0
-    if off.mean() > _MOST_OFF:
+        return _calendar_step(groups)
+    off = sum(count for gap, count in every.items() if gap % common) / sum(every.values())
+    if off > _MOST_OFF:
         raise SeriesError(
-            f"The sampling is irregular: the commonest interval is {_interval(common)}, but {off.mean():.0%} of the intervals "
+            f"The sampling is irregular: the commonest interval is {_interval(common)}, but {off:.0%} of the intervals "
             f"are no multiple of it. Choose a step ({', '.join(STEPS)}) to bring the values to."
         )
-    values, counts = np.unique(seconds % common, return_counts=True)
-    return Frequency("second", int(common), int(values[counts.argmax()]))
+    phases, which = np.unique(times.astype("datetime64[s]").astype(np.int64) % common, return_inverse=True)
+    return Frequency("second", common, int(phases[np.bincount(which, weights=counts).argmax()]))
 
 
-def _common_step(gaps: npt.NDArray[np.int64]) -> int:
-    values, counts = np.unique(gaps, return_counts=True)
-    return int(values[counts.argmax()])
+def _gaps(sampled: Sampled) -> tuple[Counts, Counts, Counts]:
+    """Return the intervals above zero within a station, their stations, and when they start."""
+    seconds, owner = sampled
+    gaps = np.diff(seconds)
+    inside = (np.diff(owner) == 0) & (gaps > 0)
+    return gaps[inside], owner[1:][inside], seconds[:-1][inside]
 
 
-def _refuse_mixed(gaps: npt.NDArray[np.int64], owner: npt.NDArray[np.int64], common: int) -> None:
+def _tally(gaps: Counts) -> dict[int, int]:
+    """Count each interval; most are alike, so that few have to be sorted."""
+    if not len(gaps):
+        return {}
+    usual = int(gaps[len(gaps) // 2])
+    other = gaps[gaps != usual]
+    values, counts = np.unique(other, return_counts=True)
+    return {usual: len(gaps) - len(other), **dict(zip(values.tolist(), counts.tolist()))}
+
+
+def _commonest(tally: Mapping[int, int]) -> int:
+    """Return the commonest interval, the shortest of several."""
+    return min(tally, key=lambda gap: (-tally[gap], gap))
+
+
+def _refuse_mixed(steps: list[int], common: int) -> None:
     """Refuse stations whose own commonest interval differs from that of the rest by more than a month's few days."""
-    odd: dict[int, int] = {}
-    for name in np.unique(owner):
-        own = gaps[owner == name]
-        step = _common_step(own)
-        if len(own) >= 4 and not 0.85 <= step / common <= 1.18:
-            odd[step] = odd.get(step, 0) + 1
+    odd = Counter(step for step in steps if not 0.85 <= step / common <= 1.18)
     if odd:
         step = max(odd, key=lambda key: odd[key])
         raise SeriesError(
@@ -160,20 +182,25 @@ def _refuse_mixed(gaps: npt.NDArray[np.int64], owner: npt.NDArray[np.int64], com
         )
 
 
-def _calendar_step(starts: npt.NDArray[np.int64], gaps: npt.NDArray[np.int64]) -> Frequency:
-    begin = starts.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
-    end = (starts + gaps).astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
-    months = end - begin
-    values, counts = np.unique(months[months > 0], return_counts=True)
-    if not len(values):
+def _calendar_step(groups: Callable[[], Iterable[Sampled]]) -> Frequency:
+    every: Counter[int] = Counter()
+    anchor = None
+    for gaps, _, starts in map(_gaps, groups()):
+        begin = starts.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+        end = (starts + gaps).astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+        every.update(_tally(end - begin))
+        anchor = int(begin[0]) if anchor is None and len(begin) else anchor
+    months = {count: rows for count, rows in every.items() if count > 0}
+    if not months or anchor is None:
         raise SeriesError("The times keep no step that can be found. Choose a step to bring the values to.")
-    count = int(values[counts.argmax()])
-    if (months % count != 0).mean() > _MOST_OFF:
+    count = _commonest(months)
+    off = sum(rows for gap, rows in every.items() if gap % count) / sum(every.values())
+    if off > _MOST_OFF:
         raise SeriesError(
-            f"The sampling is irregular: most intervals are {count} months, but {(months % count != 0).mean():.0%} are no "
+            f"The sampling is irregular: most intervals are {count} months, but {off:.0%} are no "
             f"multiple of that. Choose a step ({', '.join(STEPS)}) to bring the values to."
         )
-    return Frequency("month", count, int(begin[0] % count))
+    return Frequency("month", count, anchor % count)
 
 
 def _interval(seconds: int) -> str:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import SeriesError
+from .columns import Codes, Finding, RowPlaces, TextColumn, count_codes, numbers_of, texts_of
 from .frequency import Frequency
+from .rows import LongRows, on_one_axis
 from .seasons import Array
-from .series import Finding, Places, Rows, StationSeries, to_series
+from .series import Places, StationSeries, to_series
 from .tables import LAYER_NAME, Table, field_names, read_table
 from .times import date_of_name, parse_times
 
 MISSING_CODES = "---, -9999, -99999, 99999, -999.9, NA, NaN"
 _LEAST_DATES = 4  # columns whose names are dates make a wide table
-_NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([*#$a-zA-Z]?)$")
 
 
 @dataclass(frozen=True)
@@ -76,162 +78,135 @@ def read_series(source: Source, frequency: Frequency | None = None) -> StationSe
                 "TIME_FIELD the field with the "
                 f"times; the fields are {', '.join(names)}."
             )
-        table = read_table(source.input)
-        rows = _wide_rows(table, dates, source)
+        texts, numbers = [source.station_field], [*dates, source.elevation_field]
     else:
-        wanted = [
-            source.station_field,
-            source.time_field,
-            *source.variables,
-            *source.covariates,
-            source.elevation_field,
-        ]
-        table = read_table(source.input, [name for name in wanted if name])
-        rows = _long_rows(table, source)
+        texts, numbers = [source.station_field, source.time_field], [*source.variables, *source.covariates]
+        numbers += [] if source.stations else [source.elevation_field]
+    placed = not (source.stations and source.station_field)
+    table = read_table(source.input, texts, numbers, source.missing_codes, points=placed)
+    rows = _long_rows(table, source) if source.time_field else _wide_rows(table, dates, source)
     places = _places(table, source)
+    del table
     return to_series(
         rows, places, step=source.step, quantity=source.quantity, duplicates=source.duplicates, frequency=frequency
     )
 
 
-def numbers(texts: list[str], field: str, codes: str) -> tuple[Array, list[Finding]]:
-    """
-    Turn texts into numbers; missing codes and empty cells become NaN and are counted by code.
-
-    A single mark behind a number (``4.5*``, the Met Office's "estimated") is taken off and counted.
-    """
-    missing = {code.strip().lower() for code in codes.split(",") if code.strip()}
-    missing_numbers = {float(code) for code in missing if _is_number(code)}
-    found: dict[str, int] = {}
-    table: dict[str, float] = {}
-    marked = empty = 0
-    values = np.full(len(texts), np.nan)
-    for row, text in enumerate(texts):
-        value = table.get(text)
-        if value is None:
-            value = table[text] = _number(text, field, missing)
-        if not text:
-            empty += 1
-        elif value != value or value in missing_numbers:
-            found[text] = found.get(text, 0) + 1
-            continue
-        elif text[-1] in "*#$" or text[-1].isalpha():
-            marked += 1
-        values[row] = value
-    findings = [
-        Finding(f"Values of {field} with the missing code {code}", count) for code, count in sorted(found.items())
-    ]
-    if empty:
-        findings.append(Finding(f"Rows without a value of {field}", empty))
-    if marked:
-        findings.append(Finding(f"Values of {field} with a mark behind the number, read without it", marked))
-    return values, findings
-
-
-def _number(text: str, field: str, missing: set[str]) -> float:
-    if not text or text.lower() in missing:
-        return float("nan")
-    match = _NUMBER.match(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
-    if not match:
-        raise SeriesError(
-            f"The field {field} holds “{text}”, which is no number. Choose a field of numbers, or add the text to the "
-            "missing codes."
-        )
-    return float(match[1])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) == float(text)
-    except ValueError:
-        return False
-
-
-def _long_rows(table: Table, source: Source) -> Rows:
-    times, shifted = parse_times(table.column(source.time_field, "TIME_FIELD"), source.time_field, source.time_format)
-    ids = _ids(table, source)
+def _long_rows(table: Table, source: Source) -> LongRows:
+    when, who = table.texts(source.time_field, "TIME_FIELD"), _ids(table, source)
+    times, moved = parse_times(when.texts, source.time_field, source.time_format)
     findings = []
-    if shifted:
-        findings.append(Finding("Times in another zone than UTC, moved to UTC", shifted))
-    lost = np.isnat(times)
-    if lost.any():
-        findings.append(Finding("Rows without a time, left out", int(lost.sum())))
-    nameless = np.array([not name for name in ids])
+    if moved.any():
+        findings.append(Finding("Times in another zone than UTC, moved to UTC", int(when.counts()[moved].sum())))
+    lost_times, nameless = np.isnat(times), np.array([not text for text in who.texts])
+    if lost_times.any():
+        findings.append(Finding("Rows without a time, left out", int(when.counts()[lost_times].sum())))
     if nameless.any():
-        findings.append(Finding("Rows without a station, left out", int(nameless.sum())))
-    keep = ~(lost | nameless)
-    if not keep.any():
-        raise SeriesError("No row has both a station and a time. Check the station and the time field.")
+        findings.append(Finding("Rows without a station, left out", int(who.counts()[nameless].sum())))
     values = {}
     for name in dict.fromkeys([*source.variables, *source.covariates]):
-        column, found = numbers(table.column(name, "VALUE_FIELD"), name, source.missing_codes)
-        values[name] = column[keep]
-        findings += found
-    stations = list(dict.fromkeys(name for name, kept in zip(ids, keep) if kept))
-    index = {name: number for number, name in enumerate(stations)}
-    station = np.array([index[name] for name, kept in zip(ids, keep) if kept], dtype=np.int64)
-    return Rows(stations, station, times[keep], values, findings)
+        column = table.numbers(name, "VALUE_FIELD")
+        values[name] = column.values
+        findings += column.findings
+    station, moment = who.codes, when.codes
+    if lost_times.any() or nameless.any():
+        keep = ~(lost_times[moment] | nameless[station])
+        if not keep.any():
+            raise SeriesError("No row has both a station and a time. Check the station and the time field.")
+        station, moment = station[keep], moment[keep]
+        values = {name: column[keep] for name, column in values.items()}
+    stations, station = _renumbered(who.texts, station)
+    distinct, place = np.unique(times, return_inverse=True)  # NaT, if any, comes last and is no row's any more
+    return LongRows(stations, station, distinct[~np.isnat(distinct)], _through(place, moment), values, findings)
 
 
-def _wide_rows(table: Table, dates: dict[str, str], source: Source) -> Rows:
-    ids = _ids(table, source)
-    if len(set(ids)) != len(ids):
+def _renumbered(texts: list[str], codes: Codes) -> tuple[list[str], Codes]:
+    """Leave out the texts that no row has any more."""
+    there = count_codes(codes, len(texts)) > 0
+    if there.all():
+        return texts, codes
+    return [text for text, kept in zip(texts, there) if kept], _through(np.cumsum(there) - 1, codes)
+
+
+def _through(numbers: npt.NDArray[np.int64], codes: Codes) -> Codes:
+    """Return the numbers that the codes stand for, as small as the codes."""
+    return np.asarray(numbers.astype(codes.dtype)[codes])
+
+
+def _wide_rows(table: Table, dates: dict[str, str], source: Source) -> LongRows:
+    who = _ids(table, source)
+    if len(who.texts) != len(who.codes):
         raise SeriesError(
             "A wide table has one row a station, but some station stands in several rows. Choose a TIME_FIELD instead."
         )
     times, _ = parse_times(list(dates.values()), "of column names")
     variable = source.variables[0] if source.variables else "value"
-    columns, findings = [], []
-    for name in dates:
-        column, found = numbers(table.columns[name], name, source.missing_codes)
-        columns.append(column)
-        findings += found
-    matrix = np.stack(columns, axis=1)
-    missing = sum(finding.count for finding in findings)
+    matrix = np.stack([table.numbers(name, "VALUE_FIELD").values for name in dates], axis=1)
+    missing = sum(finding.count for name in dates for finding in table.numbers(name, "VALUE_FIELD").findings)
     merged = [Finding(f"Missing values of {variable}", missing)] if missing else []
-    station = np.repeat(np.arange(len(ids)), len(times))
-    return Rows(ids, station, np.tile(times, len(ids)), {variable: matrix.ravel()}, merged)
+    return on_one_axis(who.texts, times, {variable: matrix}, merged)
 
 
-def _ids(table: Table, source: Source) -> list[str]:
-    if not source.station_field:
-        if table.has_geometry:  # the place names the station
-            return [f"{x:.6g}, {y:.6g}" if np.isfinite(x) else "" for x, y in table.points]
-        return ["station"] * len(next(iter(table.columns.values())))
-    return table.column(source.station_field, "STATION_FIELD")
+def _ids(table: Table, source: Source) -> TextColumn:
+    if source.station_field:
+        return table.texts(source.station_field, "STATION_FIELD")
+    if table.places is not None:  # the place names the station
+        names = [f"{x:.6g}, {y:.6g}" if np.isfinite(x) else "" for x, y in table.places.points]
+        merged = texts_of(names)
+        return TextColumn(merged.texts, _through(merged.codes.astype(np.int64), table.places.codes))
+    return TextColumn(["station"], np.zeros(table.rows, dtype=np.uint16))
 
 
 def _places(table: Table, source: Source) -> Places:
     points = table
-    ids = _ids(table, source)
     if source.stations:
         points = read_table(source.stations)
         field = source.stations_id_field or source.station_field
-        ids = points.column(field, "STATIONS_ID_FIELD")
-    elif not table.has_geometry:
+        ids = points.texts(field, "STATIONS_ID_FIELD")
+    elif table.has_geometry:
+        ids = _ids(table, source)
+    else:
         raise SeriesError(
             "The series have no places: the layer is a table without points. Give under STATIONS a point layer with "
             "the same station ids."
         )
     coordinates: dict[str, tuple[float, float]] = {}
-    for name, (x, y) in zip(ids, points.points):
-        if np.isfinite(x) and np.isfinite(y):
+    if points.places is not None:
+        for name, (x, y) in _first_of_each(ids, points.places):
             coordinates.setdefault(name, (float(x), float(y)))
     _explain_zeros(table, source, coordinates)
     elevation = {}
     if source.elevation_field:
-        heights, _ = numbers(
-            points.column(source.elevation_field, "ELEVATION_FIELD"), source.elevation_field, source.missing_codes
-        )
-        elevation = {name: float(height) for name, height in zip(ids, heights) if np.isfinite(height)}
+        field = source.elevation_field
+        if source.stations:
+            heights = numbers_of(points.texts(field, "ELEVATION_FIELD"), field, source.missing_codes)
+        else:
+            heights = points.numbers(field, "ELEVATION_FIELD")
+        last = np.full(len(ids.texts), np.nan)  # of several heights of a station its last row's counts
+        for at in range(0, len(ids.codes), 1 << 22):
+            some = heights.values[at : at + (1 << 22)]
+            seen = np.isfinite(some)
+            last[ids.codes[at : at + (1 << 22)][seen]] = some[seen]
+        elevation = {name: float(height) for name, height in zip(ids.texts, last) if np.isfinite(height)}
     return Places(coordinates, points.crs, elevation)
+
+
+def _first_of_each(ids: TextColumn, places: RowPlaces) -> Iterator[tuple[str, Array]]:
+    """Give names and places, each pair once, in the order of the rows; rows without a place are left out."""
+    for at in range(0, len(ids.codes), 1 << 22):
+        where = places.codes[at : at + (1 << 22)]
+        pair = ids.codes[at : at + (1 << 22)].astype(np.int64) * len(places.points) + where
+        there = np.flatnonzero(np.isfinite(places.points).all(axis=1)[where])
+        _, first = np.unique(pair[there], return_index=True)
+        for row in there[np.sort(first)]:
+            yield ids.texts[int(pair[row]) // len(places.points)], places.points[where[row]]
 
 
 def _explain_zeros(table: Table, source: Source, coordinates: dict[str, tuple[float, float]]) -> None:
     """Say what went wrong where ids would fit but for their leading zeros."""
     if not source.stations or not source.station_field:
         return
-    for name in dict.fromkeys(table.column(source.station_field, "STATION_FIELD")):
+    for name in table.texts(source.station_field, "STATION_FIELD").texts:
         stripped = name.lstrip("0")
         if name and name not in coordinates:
             other = next((one for one in coordinates if one.lstrip("0") == stripped), None)

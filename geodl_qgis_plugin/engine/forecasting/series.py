@@ -6,55 +6,23 @@ Nothing is filled in here: a gap is NaN, and every row that was dropped or joine
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import SeriesError
-from .frequency import DAY_S, HOUR_S, Frequency, Times, find_frequency
+from .columns import Finding
+from .frequency import DAY_S, HOUR_S, Frequency, Sampled, Times, find_frequency
+from .rows import STATIONS_A_GROUP, GridRows, LongRows, Rows
 from .seasons import Array, Calendar
 
 DUPLICATES = ("refuse", "mean", "first")
 QUANTITIES = ("mean", "sum")
 LEAST_VALUES = 24
+_FOLDS = ((np.minimum, np.inf), (np.maximum, -np.inf))
 _LEAST_SHARE = {"mean": 0.5, "sum": 0.9}  # of a longer step's values that must be there
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that was found in the data: what, how often, and for whom."""
-
-    what: str
-    count: int
-    detail: str = ""
-
-    @property
-    def sentence(self) -> str:
-        """The finding in one line."""
-        return f"{self.what}: {self.count:,}" + (f" ({self.detail})" if self.detail else "") + "."
-
-
-@dataclass(frozen=True)
-class Rows:
-    """
-    Rows as they were read.
-
-    Attributes
-    ----------
-    station : (row,) int
-        Index into ``stations``.
-    times : (row,) datetime64[s]
-        In UTC.
-    values : dict
-        By variable: (row,), NaN where missing.
-    """
-
-    stations: list[str]
-    station: npt.NDArray[np.int64]
-    times: Times
-    values: dict[str, Array]
-    findings: list[Finding] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -151,33 +119,27 @@ def to_series(
     frequency : Frequency, optional
         The step that is known already, from a model.
     """
-    findings = list(rows.findings)
-    times, station = rows.times, rows.station
     if frequency is None:
-        frequency = Frequency.from_words(step, times) if step else find_frequency(times, station)
-    number = frequency.number(times)
+        frequency = Frequency.from_words(step, rows.times) if step else find_frequency(*_sampled(rows))
+    number = frequency.number(rows.times)
     first = int(number.min())
     length = int(number.max()) - first + 1
-    if length > 50 * len(times) + 100_000:
+    if length > 50 * len(rows) + 100_000:
         raise SeriesError(
-            f"From {times.min()} to {times.max()} there are {length:,} steps of {frequency.words}, but only "
-            f"{len(times):,} rows. Check "
+            f"From {rows.times.min()} to {rows.times.max()} there are {length:,} steps of {frequency.words}, but only "
+            f"{len(rows):,} rows. Check "
             "the times: one of them is probably wrong."
         )
-    cell = station * length + (number - first)
-    matrices = {}
-    same = _same_times(times, station)
+    how = "first" if duplicates == "first" and not step else quantity
+    matrices, twice = _matrices(rows, number - first, length, how, step, duplicates == "refuse")
     if not step and duplicates == "refuse":
-        _refuse_duplicates(same, rows, frequency)
-    if same.any():
+        _refuse_duplicates(twice, rows, frequency)
+    findings = list(rows.findings)
+    if twice.any():
         findings.append(
-            Finding("Rows of a station and time that was there before", int(same.sum()), f"{duplicates} taken")
+            Finding("Rows of a station and time that was there before", int(twice.sum()), f"{duplicates} taken")
         )
-    for name, column in rows.values.items():
-        matrices[name] = _joined(
-            cell, column, len(rows.stations), length, "first" if duplicates == "first" and not step else quantity, step
-        )
-    findings += _moved_starts(times, number, frequency, step)
+    findings += _moved_starts(rows, number, frequency, step)
     series = StationSeries(
         rows.stations,
         frequency,
@@ -209,9 +171,7 @@ def usable(series: StationSeries, variable: str, least: int, horizon: int) -> St
         raise SeriesError(
             f"All {values.size:,} values of {variable} are missing. Choose another field, or check the missing codes."
         )
-    with np.errstate(invalid="ignore"):
-        low = np.where(np.isfinite(values), values, np.inf).min(axis=1)
-        high = np.where(np.isfinite(values), values, -np.inf).max(axis=1)
+    low, high = (fold.reduce(values, axis=1, initial=empty, where=np.isfinite(values)) for fold, empty in _FOLDS)
     short, constant = counts < least, (low == high) & (counts > 0)
     keep = ~(short | constant)
     if not keep.any():
@@ -243,49 +203,112 @@ def last_seen(values: Array) -> npt.NDArray[np.int64]:
     return np.where(seen.any(axis=1), last, -1)
 
 
-def _joined(cell: npt.NDArray[np.int64], column: Array, stations: int, length: int, how: str, step: str) -> Array:
+def _sampled(rows: Rows) -> tuple[Callable[[], Iterator[Sampled]], Times, npt.NDArray[np.int64]]:
+    """Return what `find_frequency` looks at."""
+    seconds = rows.times.astype("datetime64[s]").astype(np.int64)
+
+    def groups() -> Iterator[Sampled]:
+        if isinstance(rows, GridRows):  # all stations have the same times
+            yield seconds, np.zeros(len(seconds), dtype=np.int64)
+            return
+        for group in rows.groups():
+            yield seconds[group.moment], group.station
+
+    return groups, rows.times, rows.moment_counts()
+
+
+def _matrices(
+    rows: Rows, column: npt.NDArray[np.int64], length: int, how: str, step: str, refuse: bool
+) -> tuple[dict[str, Array], Twice]:
+    """Return the variables (station, time), and the rows whose station and time stood before; not joined if refused."""
+    found = {name: np.full((len(rows.stations), length), np.nan) for name in rows.names}
+    if isinstance(rows, GridRows) and not step and len(np.unique(column)) == len(column):
+        for at in range(0, len(rows.stations), STATIONS_A_GROUP):
+            some = slice(at, min(at + STATIONS_A_GROUP, len(rows.stations)))
+            for name, matrix in found.items():
+                matrix[some, column] = rows.block(name, some.start, some.stop)
+        return found, Twice([], [])
+    twice = Twice([], [])
+    counts = {name: np.zeros(matrix.shape, dtype=np.uint32) for name, matrix in found.items()} if step else {}
+    for group in rows.groups():
+        again = group.again
+        if again.any():
+            twice.rows.append(group.row[again])
+            twice.moments.append(group.moment[again])
+            if refuse and not step:
+                continue
+        place = (group.station - group.first) * length + column[group.moment]
+        alone = not step and bool((place[1:] > place[:-1]).all())
+        some = slice(group.first, group.last)
+        for name, matrix in found.items():
+            values = rows.column(name, group)
+            if alone:
+                matrix[some].reshape(-1)[place] = values
+                continue
+            joined, count = _joined(place, values, matrix[some].size, how, step)
+            matrix[some] = joined.reshape(-1, length)
+            if step:
+                counts[name][some] = count.reshape(-1, length)
+    for name, many in counts.items():
+        if many.any():
+            found[name][many < _LEAST_SHARE[how] * np.median(many[many > 0])] = np.nan
+    return found, twice
+
+
+def _joined(
+    place: npt.NDArray[np.int64], column: Array, size: int, how: str, step: str
+) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Return what the rows of each of ``size`` places come to, NaN where there is none, and how many there are."""
     seen = np.isfinite(column)
-    at, size = cell[seen], stations * length
+    at = place[seen]
+    count = np.bincount(at, minlength=size)
     if how == "first":
         result = np.full(size, np.nan)
         result[at[::-1]] = column[seen][::-1]
-        return result.reshape(stations, length)
-    count = np.bincount(at, minlength=size)
+        return result, count
     total = np.bincount(at, weights=column[seen], minlength=size)
     # duplicates of a step that was found are one measurement told twice: even of rain their mean is taken
-    result = np.where(count > 0, total / np.maximum(count, 1) if how == "mean" or not step else total, np.nan)
-    if step and count.any():
-        usual = np.median(count[count > 0])
-        result[count < _LEAST_SHARE[how] * usual] = np.nan
-    return result.reshape(stations, length)
+    return np.where(count > 0, total / np.maximum(count, 1) if how == "mean" or not step else total, np.nan), count
 
 
-def _same_times(times: Times, station: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    order = np.lexsort((times, station))
-    again = np.zeros(len(times), dtype=bool)
-    again[order[1:]] = (times[order][1:] == times[order][:-1]) & (station[order][1:] == station[order][:-1])
-    return again
+@dataclass(frozen=True)
+class Twice:
+    """Rows whose station and time stood before, group by group: their places in the source, and which times they have."""
+
+    rows: list[npt.NDArray[np.int64]]
+    moments: list[npt.NDArray[np.int64]]
+
+    def sum(self) -> int:
+        """Return how many there are."""
+        return sum(map(len, self.rows))
+
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self.rows)
 
 
-def _refuse_duplicates(same: npt.NDArray[np.bool_], rows: Rows, frequency: Frequency) -> None:
-    if not same.any():
+def _refuse_duplicates(twice: Twice, rows: Rows, frequency: Frequency) -> None:
+    if not twice.any():
         return
-    row = int(np.flatnonzero(same)[0])
-    months = set(rows.times[same].astype("datetime64[M]").astype(int) % 12)
+    places, moments = np.concatenate(twice.rows), np.concatenate(twice.moments)
+    first = int(places.argmin())
+    times = rows.times[moments]
+    months = set(times.astype("datetime64[M]").astype(int) % 12)
     saving = (
         frequency.count <= HOUR_S
         and frequency.unit == "second"
         and months <= {2, 3, 9, 10}
-        and same.sum() < len(same) / 200
+        and twice.sum() < len(rows) / 200
     )
     hint = (
         " They all fall in the autumn hour that comes twice: these may be local times with daylight saving; use UTC."
         if saving
         else ""
     )
+    station = rows.station[places[first]] if isinstance(rows, LongRows) else places[first] // len(rows.times)
     raise SeriesError(
-        f"{int(same.sum()):,} rows have a station and time that stood before (first {rows.stations[rows.station[row]]}, "
-        f"{str(rows.times[row]).replace('T', ' ')}). Remove them, or say with DUPLICATES to take their mean or the first.{hint}"
+        f"{twice.sum():,} rows have a station and time that stood before (first {rows.stations[int(station)]}, "
+        f"{str(times[first]).replace('T', ' ')}). Remove them, or say with DUPLICATES to take their mean or the first.{hint}"
     )
 
 
@@ -300,19 +323,14 @@ def _refuse_placeless(series: StationSeries) -> None:
         )
 
 
-def _moved_starts(times: Times, number: npt.NDArray[np.int64], frequency: Frequency, step: str) -> list[Finding]:
+def _moved_starts(rows: Rows, number: npt.NDArray[np.int64], frequency: Frequency, step: str) -> list[Finding]:
     if step or frequency.unit == "month":
         return []
-    off = frequency.start(number) != times
-    return (
-        [
-            Finding(
-                f"Times that were not on the step and count for the {frequency.words} that they fall in", int(off.sum())
-            )
-        ]
-        if off.any()
-        else []
-    )
+    off = frequency.start(number) != rows.times
+    if not off.any():
+        return []
+    what = f"Times that were not on the step and count for the {frequency.words} that they fall in"
+    return [Finding(what, int(rows.moment_counts()[off].sum()))]
 
 
 def _gaps(series: StationSeries) -> list[Finding]:
@@ -320,15 +338,14 @@ def _gaps(series: StationSeries) -> list[Finding]:
     for name, values in series.values.items():
         last = last_seen(values)
         first = values.shape[1] - 1 - last_seen(values[:, ::-1])
-        columns = np.arange(values.shape[1])
-        inside = (columns >= first[:, None]) & (columns <= last[:, None]) & (last >= 0)[:, None]
-        missing = int((inside & ~np.isfinite(values)).sum())
+        inside = int((last - first + 1)[last >= 0].sum())
+        missing = inside - int(np.isfinite(values).sum())
         if missing:
             findings.append(
                 Finding(
                     f"Steps of {name} without a value between a station's first and last",
                     missing,
-                    f"{missing / inside.sum():.1%}",
+                    f"{missing / inside:.1%}",
                 )
             )
         behind = max(2, round(min(series.frequency.steps_per_year, 30 * DAY_S / max(1, _seconds(series.frequency)))))

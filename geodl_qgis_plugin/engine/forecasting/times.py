@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import SeriesError
 from .frequency import Times
@@ -19,9 +20,9 @@ _FORMATS = (
 _SLASHED = re.compile(r"^(\d{1,2})/(\d{1,2})/(\d{4})( .*)?$")
 
 
-def parse_times(texts: Sequence[str], field: str, format_: str = "") -> tuple[Times, int]:
+def parse_times(texts: Sequence[str], field: str, format_: str = "") -> tuple[Times, npt.NDArray[np.bool_]]:
     """
-    Parse the texts of a time column.
+    Parse the distinct texts of a time column.
 
     Parameters
     ----------
@@ -34,8 +35,8 @@ def parse_times(texts: Sequence[str], field: str, format_: str = "") -> tuple[Ti
     -------
     times : (text,) datetime64[s]
         In UTC, NaT where the text is empty.
-    shifted : int
-        How many had another zone than UTC and were moved.
+    moved : (text,)
+        Which had another zone than UTC and were moved.
     """
     kinds = {text: None for text in texts if text}
     if not kinds:
@@ -51,7 +52,7 @@ def parse_times(texts: Sequence[str], field: str, format_: str = "") -> tuple[Ti
             moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
         table[text] = np.datetime64(moment, "s")
     times = np.array([table.get(text, np.datetime64("NaT", "s")) for text in texts], dtype="datetime64[s]")
-    return times, sum(text in moved for text in texts)
+    return times, np.array([text in moved for text in texts], dtype=bool)
 
 
 def date_of_name(name: str) -> str:
