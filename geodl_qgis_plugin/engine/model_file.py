@@ -28,6 +28,7 @@ STAC_EXTENSIONS = [
     "https://stac-extensions.github.io/mlm/v1.4.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 ]
+TRAINING_POINTS = "applicability."  # begins the names of arrays that are no weights but training points
 _LIMITS_BYTES = {ITEM: 64 * 2**20, WEIGHTS: 8 * 2**30, REPORT: 256 * 2**20, ONNX: 2 * 2**30}
 _MEDIA_TYPES = {
     WEIGHTS: "application/octet-stream; application=safetensors",

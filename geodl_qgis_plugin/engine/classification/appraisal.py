@@ -1,8 +1,14 @@
-"""What is done after training: the net, and the forest beside it, are scored on the test part, which is seen only here."""
+"""
+What is done after training: confidence is calibrated on the validation part, and the test part is seen, only here.
+
+There the net is scored, and the forest beside it, also by distance to the nearest training pixel and by confidence. Which
+predictors matter is looked for on the validation part, and weighs the area of applicability.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +16,17 @@ import numpy.typing as npt
 from ..errors import Cancelled
 from ..messages import PartOfProgress, Progress
 from ..training_data.tile_set import TileSet
+from .applicability import Applicability
+from .applicability_check import ScoredSample
+from .applicability_sample import applicability_of
+from .calibration import Calibrated, Calibration, Reliability, calibrate
+from .distance import DistanceCurve, DistanceScores, TrainingDistance
 from .forest import forest_accuracy
+from .importance import Importance, band_importance, weights_of_bands
 from .metrics import Accuracy
 from .networks import EACH_PIXEL
 from .part_map import PartMap
-from .scoring import score_net
+from .scoring import Predicted, score_net
 from .training import Trained
 from .training_settings import Settings
 
@@ -26,7 +38,8 @@ class Appraisal:
     """
     How a net did on the part it was scored on.
 
-    ``codes`` are the mapped classes there (row, column), thinned, or None.
+    ``codes`` are the mapped classes there (row, column), thinned, or None; ``reliability`` is ``before`` and ``after``
+    calibration; ``checked`` is how right the net is inside and outside its area of applicability.
     """
 
     part: str
@@ -34,6 +47,25 @@ class Appraisal:
     loss: float
     forest: Accuracy | None
     codes: npt.NDArray[np.uint16] | None
+    calibration: Calibration
+    reliability: dict[str, Any]
+    distance: DistanceCurve | None = None
+    importance: Importance | None = None
+    applicability: Applicability | None = None
+    checked: dict[str, Any] | None = None
+
+    def trust(self) -> dict[str, Any]:
+        """Return what a model file holds on how far it can be trusted: plain values, see `trust_report.py`."""
+        told: dict[str, Any] = {
+            "calibration": {**self.calibration.as_dict(), "part": self.part, "reliability": self.reliability}
+        }
+        if self.distance is not None:
+            told["distance"] = self.distance.as_dict()
+        if self.importance is not None:
+            told["importance"] = self.importance.as_dict()
+        if self.applicability is not None:
+            told["applicability"] = {**self.applicability.as_dict(), "scored": self.checked}
+        return told
 
     @property
     def finding(self) -> str:
@@ -66,28 +98,68 @@ def appraise(trained: Trained, tile_set: TileSet, settings: Settings, progress: 
             "The tile set has no test part, so the scores are those on the validation part, by which the net was chosen: they "
             "are optimistic."
         )
-    map_of_part = PartMap(tile_set)
+    per_pixel = settings.task == EACH_PIXEL
+    calibration = calibrate(trained.net, tile_set, trained.halo_px, _Uninterrupted(progress, 0.0, 0.1))
+    net = Calibrated(trained.net, calibration.temperature)
+    map_of_part, distances = PartMap(tile_set), TrainingDistance(tile_set)
+    by_distance = {"net": DistanceScores(distances, tile_set, part)}
+    reliability = {"before": Reliability(tile_set, calibration.temperature), "after": Reliability(tile_set)}
+    sample = ScoredSample(tile_set, part, per_pixel=per_pixel)
+
+    def note(predicted: Predicted) -> None:
+        for add in (map_of_part.add, by_distance["net"].add, *(one.add for one in reliability.values()), sample.add):
+            add(predicted)
+
     scored = score_net(
-        trained.net,
-        tile_set,
-        part,
-        halo_px=trained.halo_px,
-        progress=_Uninterrupted(progress, 0.0, 0.3),
-        then=map_of_part.add,
+        net, tile_set, part, halo_px=trained.halo_px, progress=_Uninterrupted(progress, 0.1, 0.3), then=note
     )
     forest: Accuracy | None = None
     if settings.forest and not progress.cancelled():
         try:
             forest = forest_accuracy(
-                tile_set,
-                part,
-                settings.seed,
-                PartOfProgress(progress, 0.3, 1.0),
-                per_pixel=settings.task == EACH_PIXEL,
+                tile_set, part, settings.seed, PartOfProgress(progress, 0.3, 0.6), per_pixel=per_pixel
             )
         except Cancelled:
             progress.message("The forest was left out, since the job was stopped.")
-    return Appraisal(part, scored.accuracy, scored.loss, forest, map_of_part.codes)
+    importance, area = _reach(trained, tile_set, settings, PartOfProgress(progress, 0.6, 1.0))
+    return Appraisal(
+        part,
+        scored.accuracy,
+        scored.loss,
+        forest,
+        map_of_part.codes,
+        calibration,
+        {name: counted.as_dict() for name, counted in reliability.items()},
+        DistanceCurve.of(by_distance, tile_set.grid),
+        importance,
+        area,
+        sample.told(area) if area is not None else None,
+    )
+
+
+def _reach(
+    trained: Trained, tile_set: TileSet, settings: Settings, progress: Progress
+) -> tuple[Importance | None, Applicability | None]:
+    """Return which bands matter on the validation part, and the area of applicability; None for both when stopped."""
+    if progress.cancelled():
+        return None, None
+    seed = settings.seed
+    try:
+        importance = band_importance(
+            trained.net,
+            tile_set,
+            "validation",
+            halo_px=trained.halo_px,
+            seed=seed,
+            progress=PartOfProgress(progress, 0.0, 0.7),
+        )
+    except Cancelled:
+        progress.message("What predictors matter was left out, since the job was stopped.")
+        return None, None
+    weights = weights_of_bands(importance, len(tile_set.bands))
+    return importance, applicability_of(
+        tile_set, weights, per_pixel=settings.task == EACH_PIXEL, seed=seed, progress=PartOfProgress(progress, 0.7, 1.0)
+    )
 
 
 class _Uninterrupted(PartOfProgress):

@@ -17,9 +17,11 @@ from ..bands import Band
 from ..classes import LandClass
 from ..environment import versions
 from ..errors import ModelFileError
-from ..model_file import ModelFile, read_model, stac_item
+from ..model_file import TRAINING_POINTS, ModelFile, read_model, stac_item
 from ..rasters.grid import Grid
 from ..training_data.tile_set import TileSet
+from .applicability import Applicability
+from .calibration import Calibrated, temperature_of
 from .metrics import Accuracy
 from .networks import EACH_PIXEL, GUEST, Architecture
 from .prediction import ready_for_maps
@@ -34,11 +36,13 @@ class Classifier:
     Attributes
     ----------
     net : module
-        Ready for maps: logits out, see `networks`.
+        Ready for maps: calibrated logits out, see `networks`.
     halo_px : int
         How far beyond a pixel a pixel net sees.
     pixel_size : (float, float)
         Of the training grid, in units of its CRS.
+    applicability : Applicability or None
+        What the model knows of its training points; older files hold none.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Classifier:
     tile_size_px: int
     grid: Grid
     file: ModelFile
+    applicability: Applicability | None = None
 
     @property
     def per_pixel(self) -> bool:
@@ -71,17 +76,25 @@ def load_classifier(path: str | Path) -> Classifier:
     try:
         architecture = Architecture.from_dict(part["architecture"])
         net = _guest(architecture, file) if architecture.name == GUEST else architecture.build()
-        net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in file.weights.items()})
+        net.load_state_dict(
+            {
+                name: torch.from_numpy(array.copy())
+                for name, array in file.weights.items()
+                if not name.startswith(TRAINING_POINTS)
+            }
+        )
+        area = part.get("applicability")
         return Classifier(
             name=str(file.item["id"]),
             architecture=architecture,
-            net=ready_for_maps(net),
+            net=ready_for_maps(Calibrated(net, temperature_of(part))),
             bands=[Band.from_dict(band) for band in part["bands"]],
             classes=[LandClass.from_dict(one) for one in part["classes"]],
             halo_px=int(part["halo_px"]),
             tile_size_px=int(part["tile_size_px"]),
             grid=Grid.from_dict(part["grid"]),
             file=file,
+            applicability=Applicability.from_model(area, file.weights) if area else None,
         )
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
         if isinstance(error, ModelFileError):
@@ -110,8 +123,9 @@ def classifier_item(
     accuracy: Accuracy,
     forest: Accuracy | None,
     settings: Mapping[str, Any],
+    trust: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the STAC item of a classifier."""
+    """Return the STAC item of a classifier; ``trust`` is that of `appraisal.Appraisal`."""
     bands, classes = tile_set.bands, tile_set.classes
     own = {
         "architecture": architecture.as_dict(),
@@ -131,6 +145,7 @@ def classifier_item(
             "best_epoch": trained.best.epoch,
             "ended": trained.ended,
         },
+        **trust,
         "settings": dict(settings),
         "versions": versions(),
     }

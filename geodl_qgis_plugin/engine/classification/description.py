@@ -17,11 +17,12 @@ from ..classes import LandClass
 from ..errors import ModelFileError
 from ..files import check_output
 from ..messages import Progress
-from ..model_file import ModelFile, read_model
+from ..model_file import TRAINING_POINTS, ModelFile, read_model
 from ..reports import charts, maps
 from ..reports.page import Page, Swatch
 from .assessment_report import score_table
 from .metrics import Accuracy
+from .trust_report import KEYS, trust_sections
 
 _LONGEST_LIST = 24  # a longer list of numbers is told by its length
 
@@ -55,7 +56,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         ) from error
     if settings.report:
         page.save(settings.report)
-    weights = sum(array.size for array in model.weights.values())
+    weights = _weights(model)
     progress.message(f"{model.path.name}: {model.kind} with {weights:,} weights, SHA-256 {model.sha256}")
     return {"report": settings.report, "kind": model.kind, "weights": weights, "sha256": model.sha256}
 
@@ -63,7 +64,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
 def describe(model: ModelFile) -> Page:
     """Return the report on a model."""
     part = model.part(model.kind)
-    weights = sum(array.size for array in model.weights.values())
+    weights = _weights(model)
     bands, classes = _bands(part), [LandClass.from_dict(one) for one in part.get("classes", [])]
     accuracies = dict(_accuracies(part))
     page = Page(f"{model.kind.capitalize()} {model.path.name}", str(model.item["properties"].get("datetime") or ""))
@@ -93,7 +94,11 @@ def describe(model: ModelFile) -> Page:
         if accuracy.pixels:
             page.svg(charts.confusion_matrix(accuracy), f"Confusion matrix, {_words(path)}.")
         score_table(page, accuracy)
-    rest = {key: value for key, value in part.items() if key not in ("architecture", "bands", "scaling", "classes")}
+    if model.kind == "classifier":
+        tiles = model.item["properties"].get("mlm:tasks") == ["classification"]
+        trust_sections(page, part, "tiles" if tiles else "pixels")
+    known = ("architecture", "bands", "scaling", "classes", *KEYS)
+    rest = {key: value for key, value in part.items() if key not in known}
     _further(page, _without_accuracies(rest))
     others = {k: v for k, v in model.item["properties"].items() if not k.startswith("geodl:")}
     if others:
@@ -123,6 +128,11 @@ def _lead(
         text += f" from {_count(len(bands), 'band', 'bands')} ({', '.join(str(band['name']) for band in bands[:8])}"
         text += ", …)" if len(bands) > 8 else ")"
     return text + "."
+
+
+def _weights(model: ModelFile) -> int:
+    """Return how many learnt numbers a model holds; the training points that it keeps are none."""
+    return sum(array.size for name, array in model.weights.items() if not name.startswith(TRAINING_POINTS))
 
 
 def _count(number: int, one: str, several: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..rasters.grid import Window
 from ..training_data.tile_set import TileSet
+from .scoring import Predicted
 
 
 class PartMap:
@@ -22,11 +22,12 @@ class PartMap:
         if tile_set.storage == "mosaic":
             self.codes = np.zeros((-(-grid.height // self.step), -(-grid.width // self.step)), np.uint16)
 
-    def add(self, probabilities: npt.NDArray[np.float32], core: Window) -> None:
+    def add(self, predicted: Predicted) -> None:
         """Put the most probable classes of a window on the map."""
-        if self.codes is None:
+        if self.codes is None or predicted.reference.ndim < 2:
             return
-        top, left = -core.row % self.step, -core.column % self.step
-        best = self._of_position[probabilities[:, top :: self.step, left :: self.step].argmax(axis=0)]
-        row, column = (core.row + top) // self.step, (core.column + left) // self.step
+        first_row, first_column = int(predicted.rows[0, 0]), int(predicted.columns[0, 0])
+        top, left = -first_row % self.step, -first_column % self.step
+        best = self._of_position[predicted.probabilities[:, top :: self.step, left :: self.step].argmax(axis=0)]
+        row, column = (first_row + top) // self.step, (first_column + left) // self.step
         self.codes[row : row + best.shape[0], column : column + best.shape[1]] = best

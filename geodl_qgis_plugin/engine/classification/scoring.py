@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,25 @@ from .surfaces import DerivedSurfaces
 
 CORE_PX = 512
 _TILES_AT_ONCE = 64
+
+
+class Predicted(NamedTuple):
+    """
+    What a model said of some places.
+
+    Attributes
+    ----------
+    probabilities : array (class, …)
+    reference : array (…)
+        Codes; 0 where there is none.
+    rows, columns : arrays
+        Of the middles of the pixels, or tiles, in pixels of the set's grid; broadcast together they have the reference's shape.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    reference: npt.NDArray[np.uint16]
+    rows: npt.NDArray[np.float64]
+    columns: npt.NDArray[np.float64]
 
 
 class Scored:
@@ -71,7 +91,7 @@ def score_net(
     halo_px: int,
     progress: Progress,
     surfaces: DerivedSurfaces | None = None,
-    then: Callable[[npt.NDArray[np.float32], Window], None] | None = None,
+    then: Callable[[Predicted], None] | None = None,
 ) -> Scored:
     """
     Score a net on a part (``validation`` or ``test``).
@@ -81,25 +101,51 @@ def score_net(
     surfaces : DerivedSurfaces, optional
         What was derived for training, to be used again; never for the test part, which is hidden in it.
     then : callable, optional
-        Given each window's probabilities (class, row, column).
+        Given what is predicted, window by window; each place once.
     """
-    net.eval()
     scored = Scored(tile_set)
+    for predicted in predictions(net, tile_set, part, halo_px=halo_px, progress=progress, surfaces=surfaces):
+        scored.add(predicted.probabilities, predicted.reference)
+        if then is not None:
+            then(predicted)
+    return scored
+
+
+def predictions(
+    net: nn.Module,
+    tile_set: TileSet,
+    part: str,
+    *,
+    halo_px: int,
+    progress: Progress,
+    surfaces: DerivedSurfaces | None = None,
+) -> Iterator[Predicted]:
+    """Yield what a net says of the places of a part that have a reference, window by window; see `score_net`."""
+    net.eval()
+    size = tile_set.tile_size_px
     if net.tile_size_px is not None:
-        for values, codes in _tiles(tile_set, part):
+        for chosen in _tiles(tile_set, part):
             with torch.inference_mode():
-                logits = net(torch.from_numpy(values).to(device_of(net)))[:, :, 0, 0]
-                scored.add(torch.softmax(logits, dim=1).cpu().numpy().T, codes)
-        return scored
+                logits = net(torch.from_numpy(tile_set.read(chosen)[0]).to(device_of(net)))[:, :, 0, 0]
+            tiles = tile_set.tiles[chosen]
+            yield Predicted(
+                torch.softmax(logits, dim=1).cpu().numpy().T,
+                tiles["code"],
+                tiles["row"] + size / 2,
+                tiles["column"] + size / 2,
+            )
+        return
     if tile_set.storage != "mosaic":
         for index in tile_set.indices(part):
             values, labels = tile_set.read([index])
-            size = tile_set.tile_size_px
-            reading = reading_of(Window(0, 0, size, size), size, size, 0, int(net.stride))
-            scored.add(
-                probabilities_of(net, padded(values[0], Window(0, 0, size, size), reading.outer), reading), labels[0]
+            whole = Window(0, 0, size, size)
+            reading = reading_of(whole, size, size, 0, int(net.stride))
+            probabilities = probabilities_of(net, padded(values[0], whole, reading.outer), reading)
+            tile = tile_set.tiles[index]
+            yield Predicted(
+                probabilities, labels[0], *_middles(Window(int(tile["row"]), int(tile["column"]), size, size))
             )
-        return scored
+        return
     wanted = list(part_windows(tile_set, part, int(net.stride), halo_px))
     for number, reading in enumerate(wanted):
         if progress.cancelled():
@@ -108,11 +154,8 @@ def score_net(
         _, labels = tile_set.read_window(reading.core, part)
         derived = surfaces.read(reading.outer) if surfaces is not None and part != "test" else None
         probabilities = probabilities_of(net, values, reading, derived)
-        scored.add(probabilities, labels)
-        if then is not None:
-            then(probabilities, reading.core)
+        yield Predicted(probabilities, labels, *_middles(reading.core))
         progress.update((number + 1) / len(wanted), f"Scoring the {part} part")
-    return scored
 
 
 def part_windows(tile_set: TileSet, part: str, stride: int, halo_px: int) -> Iterator[Reading]:
@@ -133,9 +176,14 @@ def part_windows(tile_set: TileSet, part: str, stride: int, halo_px: int) -> Ite
         yield reading_of(cut, grid.height, grid.width, halo_px, stride)
 
 
-def _tiles(tile_set: TileSet, part: str) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16]]]:
+def _tiles(tile_set: TileSet, part: str) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the numbers of the tiles of a part that have a class, some at a time."""
     indices = tile_set.indices(part)
     indices = indices[tile_set.tiles["code"][indices] > 0]
     for start in range(0, len(indices), _TILES_AT_ONCE):
-        chosen = indices[start : start + _TILES_AT_ONCE]
-        yield tile_set.read(chosen)[0], tile_set.tiles["code"][chosen]
+        yield indices[start : start + _TILES_AT_ONCE]
+
+
+def _middles(window: Window) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    rows, columns = np.arange(window.height) + window.row + 0.5, np.arange(window.width) + window.column + 0.5
+    return rows[:, None], columns[None, :]

@@ -85,9 +85,18 @@ def _trained(
     appraisal = appraise(trained, tile_set, settings, PartOfProgress(progress, 0.85, 0.99))
     page = training_page(tile_set, architecture, trained, appraisal, settings)
     item = classifier_item(
-        output.stem, tile_set, architecture, trained, appraisal.accuracy, appraisal.forest, as_dict(settings)
+        output.stem,
+        tile_set,
+        architecture,
+        trained,
+        appraisal.accuracy,
+        appraisal.forest,
+        as_dict(settings),
+        appraisal.trust(),
     )
     weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in trained.net.state_dict().items()}
+    if appraisal.applicability is not None:
+        weights |= appraisal.applicability.arrays()
     html = page.html()
     write_model(output, item, weights, html)
     if report is not None:

@@ -18,6 +18,7 @@ from .metrics import Accuracy
 from .networks import EACH_PIXEL, Architecture
 from .training import Trained
 from .training_settings import Settings
+from .trust_report import trust_sections
 
 _PAGE_PX = 900
 
@@ -59,6 +60,7 @@ def training_page(
     page.section("Where it was trained and tested")
     _places(page, tile_set, appraisal)
 
+    trust_sections(page, appraisal.trust(), what)
     page.section("How training went")
     page.svg(
         charts.learning_curves([_curve(asdict(check)) for check in trained.history], trained.best.epoch),

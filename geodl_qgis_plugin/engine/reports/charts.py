@@ -121,7 +121,7 @@ def confusion_matrix(accuracy: Accuracy, unit: str = "pixels") -> Figure:
     """
     count, many = len(accuracy.classes), len(accuracy.classes) > 10
     cell = 0.66 if not many else 0.52 if count <= 16 else 0.33
-    names = [_short(one.name, 26 if count <= 16 else 20) for one in accuracy.classes]
+    names = [short(one.name, 26 if count <= 16 else 20) for one in accuracy.classes]
     longest = max(12, *(len(name) for name in names))
     side = cell * count
     margin, head = 0.08 * longest + 0.3, 0.06 * longest + 0.5
@@ -202,7 +202,7 @@ def per_class_bars(accuracy: Accuracy, others: Mapping[str, Accuracy] | None = N
         ylim=(count - 0.4, -0.6),
         xlabel="F1 (bars)" if others else "F1 (bars), precision and recall (marks)",
     )
-    axes.set_yticks(rows, [_short(one.name, 32) for one in accuracy.classes])
+    axes.set_yticks(rows, [short(one.name, 32) for one in accuracy.classes])
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), borderaxespad=0, ncols=len(marks))
@@ -211,7 +211,11 @@ def per_class_bars(accuracy: Accuracy, others: Mapping[str, Accuracy] | None = N
 
 @styled
 def reliability_diagram(
-    confidence: npt.ArrayLike, right: npt.ArrayLike, pixels: npt.ArrayLike, before: npt.ArrayLike | None = None
+    confidence: npt.ArrayLike,
+    right: npt.ArrayLike,
+    pixels: npt.ArrayLike,
+    before: npt.ArrayLike | None = None,
+    what: str = "pixels",
 ) -> Figure:
     """
     Draw how often the map was right over how sure it was, bin by bin.
@@ -224,6 +228,8 @@ def reliability_diagram(
         Pixels in the bin, drawn below; bins with none are left out.
     before : array_like of float, (bin, 2), optional
         Confidence and share before calibration.
+    what : str
+        What was counted: pixels, tiles.
     """
     confidence, right, pixels = (np.asarray(values, float) for values in (confidence, right, pixels))
     figure = Figure(figsize=(WIDTH_IN * 0.48, 4.9))
@@ -235,11 +241,11 @@ def reliability_diagram(
         upper.plot(before[:, 0], before[:, 1], label="before calibration", **style)
     kept = pixels > 0
     upper.plot(confidence[kept], right[kept], color=BLUE, marker="o", markersize=5, label="this model")
-    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="Share of right pixels")
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel=f"Share of right {what}")
     upper.grid()
     upper.legend(loc="upper left")
     lower.bar(confidence[kept], pixels[kept], width=0.8 / max(len(pixels), 1), color=SKY)
-    lower.set(xlabel="Confidence", ylabel="Pixels")
+    lower.set(xlabel="Confidence", ylabel=what.capitalize())
     lower.yaxis.set_major_locator(MaxNLocator(3))
     lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(int(value))))
     return figure
@@ -252,6 +258,7 @@ def score_over_distance(
     pixels: npt.ArrayLike,
     score: str = "Accuracy",
     unit: str = "m",
+    what: str = "pixels",
 ) -> Figure:
     """
     Draw a score over the distance to the nearest training pixel.
@@ -264,6 +271,8 @@ def score_over_distance(
         One line a model; NaN where a bin has no pixels.
     pixels : array_like of int, (bin,)
         Test pixels in the bin, drawn below.
+    what : str
+        What was counted: pixels, tiles.
     """
     edges, pixels = np.asarray(edges, float), np.asarray(pixels, float)
     if unit == "m" and edges[-1] >= 5000:
@@ -277,7 +286,8 @@ def score_over_distance(
     upper.grid(axis="y")
     upper.legend()
     lower.bar(edges[:-1], pixels, width=np.diff(edges), align="edge", color=SKY, edgecolor=PAPER, linewidth=1)
-    lower.set(xlabel=f"Distance to the nearest training pixel ({unit})", ylabel="Pixels", xlim=(edges[0], edges[-1]))
+    label = f"Distance to the nearest training pixel ({unit})"
+    lower.set(xlabel=label, ylabel=what.capitalize(), xlim=(edges[0], edges[-1]))
     lower.yaxis.set_major_locator(MaxNLocator(3))
     lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(int(value))))
     return figure
@@ -305,7 +315,7 @@ def band_histograms(
         axes: Axes = figure.add_subplot(rows, columns, i + 1)
         steps, values = np.asarray(edges[i], float), np.asarray(counts[i], float)
         axes.stairs(values / max(values.sum(), 1), steps, fill=True, color=BLUE)
-        axes.set_title(_short(name, 24), fontsize=9)
+        axes.set_title(short(name, 24), fontsize=9)
         axes.set_xlabel(units[i] if units and units[i] else "", fontsize=8)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
@@ -322,7 +332,8 @@ def _words(name: str) -> str:
     return name.replace("_", " ").replace("f1", "F1").replace("macro F1", "macro-F1")
 
 
-def _short(text: str, length: int) -> str:
+def short(text: str, length: int) -> str:
+    """Return a text cut to a length."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 

@@ -1,0 +1,140 @@
+"""
+What a report says of how far a model can be trusted: distance, confidence, predictors, area of applicability.
+
+Each function writes one section of a page from what stands in the model file, so that the report on training and
+`describemodel` say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..reports import charts, trust_charts
+from ..reports.page import Page
+
+KEYS = ("calibration", "distance", "importance", "applicability")
+
+
+def trust_sections(page: Page, part: Mapping[str, Any], what: str = "pixels") -> None:
+    """Write all sections for which the description of a model holds something; ``what`` names what was scored."""
+    if part.get("distance"):
+        _distance(page, part["distance"], what)
+    if part.get("calibration"):
+        _confidence(page, part["calibration"], what)
+    if part.get("importance"):
+        _importance(page, part["importance"], what)
+    if part.get("applicability"):
+        _applicability(page, part["applicability"], what)
+
+
+def _distance(page: Page, curve: Mapping[str, Any], what: str) -> None:
+    page.section("How far from its examples")
+    page.text(
+        f"Near ground is alike, so that {what} beside training pixels are easy. Where you map farther away from mapped "
+        "examples than these curves reach, no score of this report holds."
+    )
+    nearest = " to the nearest training pixel, between their middles" + (
+        " (tiles: from theirs)" if what == "tiles" else ""
+    )
+    for score, title in (("accuracy", "Accuracy"), ("macro_f1", "Macro-F1")):
+        values = {name: _numbers(scores[score]) for name, scores in curve["scores"].items()}
+        page.svg(
+            charts.score_over_distance(curve["edges"], values, curve["pixels"], title, curve["unit"], what),
+            f"{title} over the distance{nearest}.",
+            half=True,
+        )
+    models = list(curve["scores"])
+    rows: list[list[Any]] = []
+    for i, (low, high) in enumerate(zip(curve["edges"], curve["edges"][1:])):
+        scores = [curve["scores"][name][score][i] for score in ("accuracy", "kappa", "macro_f1") for name in models]
+        rows.append([f"{low:,.6g} to {high:,.6g}", curve["pixels"][i], *scores])
+    titles = [f"{title}, {name}" for title in ("Accuracy", "Kappa", "Macro-F1") for name in models]
+    page.table(
+        [f"Distance ({curve['unit']})", what.capitalize(), *titles],
+        rows,
+        f"Scores by distance; a distance with few {what} gets none. Macro-F1 is the mean over the classes that occur at "
+        "that distance.",
+        align="l" + "r" * (1 + len(titles)),
+    )
+
+
+def _confidence(page: Page, calibration: Mapping[str, Any], what: str) -> None:
+    page.section("How sure it may be")
+    temperature = float(calibration["temperature"])
+    reliability = calibration.get("reliability")
+    if not reliability:
+        page.text(f"Its logits are divided by {temperature:.3f}, which was fitted on the validation part.")
+        return
+    before, after = reliability["before"], reliability["after"]
+    page.svg(
+        charts.reliability_diagram(
+            _numbers(after["confidence"]), _numbers(after["right"]), after["pixels"], _line(before), what
+        ),
+        f"Of the {what} mapped with some confidence, the share that is right. Below the dashed line the model is surer than it "
+        "is right.",
+    )
+    if abs(temperature - 1.0) < 1e-9:
+        how = "The validation part was too small to mend confidence by, so it is that of the model itself."
+    else:
+        surer = "surer" if temperature > 1 else "less sure"
+        how = (
+            f"On the validation part the model was {surer} than it was right. Dividing its logits by {temperature:.2f}, the "
+            "temperature fitted there, mends that as far as one number can; no class on the map changes."
+        )
+    page.text(
+        f"{how} In the {calibration.get('part', 'test')} areas, confidence and share of right {what} lie "
+        f"{_percent(after['expected_error'])} apart on average (before: {_percent(before['expected_error'])}; the expected "
+        "calibration error). Maps are written with the mended confidence and probabilities."
+    )
+
+
+def _importance(page: Page, importance: Mapping[str, Any], what: str) -> None:
+    page.section("Which predictors mattered")
+    page.svg(
+        trust_charts.band_importance(
+            *([band[key] for band in importance["bands"]] for key in ("name", "loss", "spread"))
+        ),
+        "Accuracy that is lost when one band alone no longer belongs to its place, with the spread over repeats.",
+    )
+    page.text(
+        f"Each band in turn was exchanged among {'windows' if what == 'pixels' else 'tiles'} of the {importance['part']} part "
+        f"({importance['places']:,} {what}, accuracy {importance['accuracy']:.3f}), its texture left whole. Bands that say the "
+        "same can stand in for each other, and then each alone seems to matter little."
+    )
+
+
+def _applicability(page: Page, area: Mapping[str, Any], what: str) -> None:
+    page.section("Where a map rests on examples")
+    text = (
+        f"The model file holds {area['points']:,} training {what}. When a raster is classified, APPLICABILITY maps how unlike "
+        "them each place is: its dissimilarity index, the distance to the most alike of them in the space of the predictors, "
+        "weighed by what mattered above, in mean distances between training points (Meyer & Pebesma 2021). Beyond "
+        f"{area['threshold']:.3g} a place is unlike anything that was learnt from, and no score of this report holds there."
+    )
+    page.text(text)
+    inside = area.get("scored")
+    if inside:
+        page.table(
+            ["", what.capitalize(), "Accuracy"],
+            [
+                ["inside the area of applicability", inside["inside"], inside["accuracy_inside"]],
+                ["outside", inside["outside"], inside["accuracy_outside"]],
+            ],
+            f"A sample of the {inside['part']} {what}, by whether their surroundings are like what was learnt from.",
+        )
+
+
+def _numbers(values: Any) -> Any:
+    return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def _line(reliability: Mapping[str, Any]) -> Any:
+    both = np.column_stack([_numbers(reliability["confidence"]), _numbers(reliability["right"])])
+    return both[np.isfinite(both).all(axis=1)]
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share * 100:.1f} %"
