@@ -21,6 +21,7 @@ class ClassifyRaster(GeoDLAlgorithm):
     NAME, GROUP_ID = "classifyraster", "classification"
     MODEL, PREDICTORS, EXTENT, STRIDE = "MODEL", "PREDICTORS", "EXTENT", "STRIDE"
     OUTPUT, CONFIDENCE, PROBABILITIES, POLYGONS = "OUTPUT", "CONFIDENCE", "PROBABILITIES", "POLYGONS"
+    APPLICABILITY = "APPLICABILITY"
 
     def displayName(self) -> str:
         """Return the name in the toolbox."""
@@ -75,13 +76,25 @@ class ClassifyRaster(GeoDLAlgorithm):
             QgsProcessingParameterRasterDestination(
                 self.CONFIDENCE, self.tr("Confidence"), optional=True, createByDefault=False
             ),
-            help=self.tr("Probability of the mapped class, 0 to 1."),
+            help=self.tr(
+                "Probability of the mapped class, 0 to 1, calibrated on the validation part of the training data."
+            ),
         )
         self.add(
             QgsProcessingParameterRasterDestination(
                 self.PROBABILITIES, self.tr("Probabilities"), optional=True, createByDefault=False
             ),
             help=self.tr("Probability of each class, one band each, 0 to 1."),
+        )
+        self.add(
+            QgsProcessingParameterRasterDestination(
+                self.APPLICABILITY, self.tr("Area of applicability"), optional=True, createByDefault=False
+            ),
+            help=self.tr(
+                "How unlike the training data each place is (first band: the dissimilarity index of Meyer & Pebesma 2021), and "
+                "whether that is within the model's threshold (second band: 1 inside, 0 outside). Outside, the map rests on no "
+                "example, however confident the model is."
+            ),
         )
         self.add(
             QgsProcessingParameterVectorDestination(

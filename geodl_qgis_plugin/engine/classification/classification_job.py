@@ -26,13 +26,13 @@ from .blocks import Block, BlockWork
 from .classifier import Classifier, load_classifier
 from .fitting_bands import check_pixel_size, fit_bands
 from .joining import FinishedMap
-from .map_products import ClassProduct, ConfidenceProduct, ProbabilitiesProduct, Product
+from .map_products import ApplicabilityProduct, ClassProduct, ConfidenceProduct, ProbabilitiesProduct, Product
 from .pixel_blocks import PixelBlocks
 from .sliding import TileBlocks
 from .streaming import work_through
 from .work_folder import WorkFolder
 
-_OUTPUTS = ("output", "confidence", "probabilities", "polygons")
+_OUTPUTS = ("output", "confidence", "probabilities", "applicability", "polygons")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Settings:
     extent: str = ""
     confidence: str | None = None
     probabilities: str | None = None
+    applicability: str | None = None
     polygons: str | None = None
     stride: int = option(0, at_least=0)  # pixels; for tile models; 0: a tile's side
 
@@ -111,6 +112,13 @@ def _products(settings: Settings, model: Classifier) -> list[Product]:
         products.append(ConfidenceProduct())
     if settings.probabilities:
         products.append(ProbabilitiesProduct(model.classes))
+    if settings.applicability:
+        if model.applicability is None:
+            raise SettingsError(
+                f"The model {model.name} holds no training points, so that APPLICABILITY cannot be mapped: it is of an earlier "
+                "GeoDL, from elsewhere, or was stopped while it trained. Leave APPLICABILITY empty, or train the model again."
+            )
+        products.append(ApplicabilityProduct(model.applicability.threshold))
     return products
 
 

@@ -23,6 +23,7 @@ from ..rasters.grid import Window
 from ..training_data.splits import PARTS
 from ..training_data.tile_set import TileSet
 from .batches import positions_of_codes
+from .devices import device_of
 from .prediction import Reading, probabilities_of, up_to_multiple
 
 REPEATS = 3
@@ -165,8 +166,9 @@ def _right(net: nn.Module, places: Sequence[_Place]) -> list[npt.NDArray[np.bool
     for start in range(0, len(tiles), _TILES_AT_ONCE):
         some = tiles[start : start + _TILES_AT_ONCE]
         with torch.inference_mode():
-            logits = net(torch.from_numpy(np.stack([tile.values for tile in some])))[:, :, 0, 0]
-        right += [np.asarray(best == tile.wanted) for best, tile in zip(logits.argmax(dim=1).numpy(), some)]
+            values = torch.from_numpy(np.stack([tile.values for tile in some])).to(device_of(net))
+            best = net(values)[:, :, 0, 0].argmax(dim=1).cpu().numpy()
+        right += [np.asarray(position == tile.wanted) for position, tile in zip(best, some)]
     return right
 
 

@@ -34,11 +34,14 @@ class Scores:
         Where there is data; nothing is mapped elsewhere.
     values : array (band, row, column), optional
         The predictors there, in their units; None for a model of tiles.
+    applicability : array (2, row, column), optional
+        Dissimilarity index and 1 inside, 0 outside, where it was asked for; see `applicability.py`.
     """
 
     probabilities: npt.NDArray[np.float32]
     valid: npt.NDArray[np.bool_]
     values: npt.NDArray[np.float32] | None = None
+    applicability: npt.NDArray[np.float32] | None = None
 
 
 class Product(abc.ABC):
@@ -105,3 +108,28 @@ class ProbabilitiesProduct(Product):
     def open(self, path: str, grid: Grid, **shared: Any) -> contextlib.AbstractContextManager[MapWriter]:
         """Open a raster with a band for each class."""
         return value_map(path, grid, self._bands, packed=True, **shared)
+
+
+class ApplicabilityProduct(Product):
+    """How unlike the training points each place is, and whether that is within the model's threshold."""
+
+    name = "applicability"
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+
+    def stored(self, scores: Scores) -> npt.NDArray[Any]:
+        """Return 32-bit floats, NaN for nodata."""
+        if scores.applicability is None:
+            raise ValueError("The block was worked out without its area of applicability.")
+        return np.where(scores.valid, scores.applicability, np.float32(np.nan))
+
+    def open(self, path: str, grid: Grid, **shared: Any) -> contextlib.AbstractContextManager[MapWriter]:
+        """Open a raster of two bands, drawn up to twice the threshold."""
+        limits = (0.0, 2 * self._threshold)
+        return value_map(path, grid, [Band("dissimilarity index"), Band("inside")], limits=limits, **shared)
+
+
+def wants_applicability(products: Sequence[Product]) -> bool:
+    """Whether the area of applicability is among the products."""
+    return any(isinstance(product, ApplicabilityProduct) for product in products)

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from ..rasters.grid import Window
 from ..rasters.stack import Stack
+from .applicability import HALO_PX
 from .blocks import Block, BlockWork
 from .classifier import Classifier
-from .map_products import Product, Scores
+from .map_products import Product, Scores, wants_applicability
 from .prediction import Reading, padded, probabilities_of, readings, up_to_multiple
 
 CORE_PX = 384
@@ -34,10 +35,9 @@ class PixelBlocks(BlockWork):
         super().__init__(model, stack, area, products)
         self.grid = stack.grid.part(area)
         stride = int(model.net.stride)  # type: ignore[arg-type]
+        halo_px = max(model.halo_px, HALO_PX if wants_applicability(products) else 0)
         self._readings: dict[Block, Reading] = {}
-        for reading in readings(
-            stack.grid.height, stack.grid.width, up_to_multiple(CORE_PX, stride), model.halo_px, stride
-        ):
+        for reading in readings(stack.grid.height, stack.grid.width, up_to_multiple(CORE_PX, stride), halo_px, stride):
             place = reading.core.shared(area)
             if place.height and place.width:
                 self._readings[place.from_origin(area)] = reading
@@ -59,7 +59,11 @@ class PixelBlocks(BlockWork):
         probabilities = probabilities_of(self.model.net, given.values, reading)
         rows, columns = place.from_origin(reading.core).slices
         outer_rows, outer_columns = place.from_origin(reading.outer).slices
-        return Scores(probabilities[:, rows, columns], given.valid, given.values[:, outer_rows, outer_columns])
+        area = None
+        if self.model.applicability is not None and wants_applicability(self.products):
+            area = self.model.applicability.of_window(given.values, self.model.bands, reading.outer, place)
+        values = given.values[:, outer_rows, outer_columns]
+        return Scores(probabilities[:, rows, columns], given.valid, values, area)
 
     def _place(self, block: Block) -> Window:
         """Return where a block lies in the raster."""

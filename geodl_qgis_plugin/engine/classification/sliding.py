@@ -19,7 +19,7 @@ from ..rasters.grid import Grid, Window
 from ..rasters.stack import Stack
 from .blocks import Block, BlockWork
 from .classifier import Classifier
-from .map_products import Product, Scores
+from .map_products import Product, Scores, wants_applicability
 
 _LARGEST_VALUES = 24 * 2**20  # of a block's predictors: bounds the memory of its activations
 _BATCH_VALUES = 4 * 2**20
@@ -97,7 +97,14 @@ class TileBlocks(BlockWork):
         else:
             parts = [net(values[i : i + _TILES_AT_ONCE])[:, :, 0, 0] for i in range(0, len(values), _TILES_AT_ONCE)]
             logits = torch.cat(parts).T.reshape(-1, block.height, block.width)
-        return Scores(torch.softmax(logits, dim=0).numpy(), given.valid)
+        area = None
+        if self.model.applicability is not None and wants_applicability(self.products):
+            if self.dense:
+                area = self.model.applicability.of_strip(given.values, self.model.bands, self.size, self.step)
+            else:
+                flat = self.model.applicability.of_tiles(given.values, self.model.bands)
+                area = flat.reshape(2, block.height, block.width)
+        return Scores(torch.softmax(logits, dim=0).numpy(), given.valid, applicability=area)
 
 
 def _tile_grid(grid: Grid, size: int, step: int, rows: int, columns: int) -> Grid:
