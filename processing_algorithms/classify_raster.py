@@ -9,6 +9,7 @@ from qgis.core import (
     QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
 )
 
@@ -21,7 +22,7 @@ class ClassifyRaster(GeoDLAlgorithm):
     NAME, GROUP_ID = "classifyraster", "classification"
     MODEL, PREDICTORS, EXTENT, STRIDE = "MODEL", "PREDICTORS", "EXTENT", "STRIDE"
     OUTPUT, CONFIDENCE, PROBABILITIES, POLYGONS = "OUTPUT", "CONFIDENCE", "PROBABILITIES", "POLYGONS"
-    APPLICABILITY = "APPLICABILITY"
+    APPLICABILITY, SCHEDULER = "APPLICABILITY", "SCHEDULER"
 
     def displayName(self) -> str:
         """Return the name in the toolbox."""
@@ -65,6 +66,15 @@ class ClassifyRaster(GeoDLAlgorithm):
             help=self.tr(
                 "How far apart tiles start; 0 lays them side by side. Steps that are multiples of 8 are fast, since "
                 "neighbouring tiles share the work. Models for pixels have no use for it."
+            ),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterString(self.SCHEDULER, self.tr("Dask scheduler"), optional=True),
+            help=self.tr(
+                "Address (tcp://host:8786) of a Dask cluster whose workers map blocks, or local:4 for four workers on this "
+                "computer. Empty for one process. The map is the same; all machines must see the rasters, the model and the "
+                "output's folder under the same paths. Needs the Python package distributed, and GeoDL on every worker."
             ),
             advanced=True,
         )

@@ -13,7 +13,8 @@ import logging
 import platform
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from .environment import versions
 from .errors import Cancelled, ClusterError, EnvironmentProblem, SettingsError
@@ -23,6 +24,27 @@ _LOCAL = re.compile(r"local(?::(\d{1,3}))?")
 _PATIENCE_S = 60.0  # without a single worker
 _ANSWER_S = "15s"
 _AHEAD = 2  # parts a worker thread that are made before they are needed
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Stands for the answer of a part that failed as often as it may."""
+
+    reason: str
+
+
+class UnfitWorker(Exception):
+    """
+    Raised by a part on a worker that cannot do any: the part goes to another one, and this one gets no more.
+
+    Its arguments are the worker's address and a sentence.
+    """
+
+
+class _Part(NamedTuple):
+    number: int
+    arguments: tuple[Any, ...]
+    attempt: int
 
 
 @contextlib.contextmanager
@@ -78,7 +100,23 @@ def dask_client(scheduler: str, needed: tuple[str, ...] = ("numpy", "torch")) ->
             ) from error
         _wait_for_workers(client, scheduler)
         _compare_versions(client, scheduler, needed)
-        yield client
+        with _told_when_lost(scheduler):
+            yield client
+
+
+@contextlib.contextmanager
+def _told_when_lost(scheduler: str) -> Iterator[None]:
+    """Turn what is raised when the scheduler is gone into a sentence."""
+    from distributed import CancelledError  # noqa: PLC0415
+    from distributed.comm import CommClosedError  # noqa: PLC0415
+
+    try:
+        yield
+    except (CommClosedError, CancelledError) as error:
+        raise ClusterError(
+            f"The Dask scheduler at {scheduler} was lost while it worked ({type(error).__name__}). Start it again, with "
+            "workers, then run the job again."
+        ) from error
 
 
 def check_scheduler(scheduler: str) -> int:
@@ -102,6 +140,7 @@ def run_parts(
     common: Any,
     parts: Iterable[tuple[Any, ...]],
     progress: Progress,
+    attempts: int = 0,
 ) -> Iterator[tuple[int, Any]]:
     """
     Yield (number of the part, ``function(common, *part)``) as the workers answer, in no order.
@@ -112,29 +151,37 @@ def run_parts(
         A function of a module that the workers can import.
     common : object
         What every part needs; it is sent once.
+    attempts : int
+        How often a part may fail before a `Failed` is yielded for it; 0 ends the job at the first error.
 
     Raises
     ------
     ClusterError
-        If a part ended several workers, or all workers are gone.
+        If a part ended several workers, or all workers are gone or unfit.
     Cancelled
         If the user stopped the job.
     """
-    from distributed import wait  # noqa: PLC0415
+    from distributed import CancelledError, wait  # noqa: PLC0415
+    from distributed.comm import CommClosedError  # noqa: PLC0415
 
     held = client.submit(_same, common, pure=False)  # a task, so that it is made again where its worker is lost
-    waiting: dict[Any, int] = {}
-    source, number, alone_s = iter(parts), 0, 0.0
+    waiting: dict[Any, _Part] = {}
+    unfit: dict[str, str] = {}
+    source, alone_s = enumerate(parts), 0.0
     more = True
+
+    def send(part: _Part) -> None:
+        fit = [address for address in client.nthreads() if address not in unfit] if unfit else None
+        waiting[client.submit(function, held, *part.arguments, pure=False, workers=fit)] = part
+
     try:
         while more or waiting:
             while more and len(waiting) < _AHEAD * max(1, sum(client.nthreads().values())):
-                part = next(source, None)
-                if part is None:
+                number, arguments = next(source, (-1, None))
+                if arguments is None:
                     more = False
                     break
-                waiting[client.submit(function, held, *part, pure=False)] = number
-                number += 1
+                send(_Part(number, arguments, 1))
             if not waiting:
                 break
             with contextlib.suppress(TimeoutError):
@@ -142,13 +189,37 @@ def run_parts(
             if progress.cancelled():
                 raise Cancelled("The job was stopped; nothing was kept.")
             for future in [one for one in waiting if one.done()]:
-                yield waiting.pop(future), _result(future)
+                part = waiting.pop(future)
+                try:
+                    answer = _result(future)
+                except UnfitWorker as error:
+                    _set_aside(client, error, unfit, progress)
+                    send(part)
+                    continue
+                except Exception as error:  # whatever the part raised, on a worker
+                    if not attempts or isinstance(error, (CommClosedError, CancelledError)):
+                        raise
+                    if part.attempt < attempts and not isinstance(error, ClusterError):
+                        send(part._replace(attempt=part.attempt + 1))
+                        continue
+                    answer = Failed(f"{type(error).__name__}: {error}")
+                yield part.number, answer
             alone_s = 0.0 if client.nthreads() else alone_s + 1
             if alone_s > _PATIENCE_S:
                 raise ClusterError("All workers of the Dask cluster are gone. Start workers, then run the job again.")
     finally:
         if waiting:
             client.cancel(list(waiting))
+
+
+def _set_aside(client: Any, error: UnfitWorker, unfit: dict[str, str], progress: Progress) -> None:
+    """Send nothing more to a worker, and say why; raise where no other is left."""
+    address, reason = error.args
+    if address not in unfit:
+        unfit[address] = reason
+        progress.warning(f"The worker {address} gets no work: {reason}")
+    if not set(client.nthreads()) - set(unfit):
+        raise ClusterError(f"No worker of the Dask cluster can do this job. {reason}") from error
 
 
 _CONFIGURATION = {

@@ -8,6 +8,7 @@ made it or several, and whether they were stopped on the way or not.
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,12 @@ class BlockWork(abc.ABC):
         """
         scores = self.score(block, self.read(block) if given is None else given)
         return {} if scores is None else {product.name: product.stored(scores) for product in self.products}
+
+    def for_thread(self) -> BlockWork:
+        """Return the same work with raster handles of its own, and the same model, for another thread."""
+        other = copy.copy(self)
+        other.stack, other._model = self.stack.reopen(), self.model
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the model behind."""

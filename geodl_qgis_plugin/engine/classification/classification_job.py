@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..dask_cluster import check_scheduler
 from ..environment import versions
 from ..errors import GeoDLError, OutputError, SettingsError
 from ..files import all_or_none, check_output
@@ -24,6 +25,7 @@ from ..rasters.stack import open_stack
 from ..settings import as_dict, option
 from .blocks import Block, BlockWork
 from .classifier import Classifier, load_classifier
+from .cluster_blocks import what_failed, work_through_cluster
 from .fitting_bands import check_pixel_size, fit_bands
 from .joining import FinishedMap
 from .map_products import ApplicabilityProduct, ClassProduct, ConfidenceProduct, ProbabilitiesProduct, Product
@@ -33,6 +35,7 @@ from .streaming import work_through
 from .work_folder import WorkFolder
 
 _OUTPUTS = ("output", "confidence", "probabilities", "applicability", "polygons")
+_NO_MATTER = ("model", "scheduler", *_OUTPUTS)  # to what the maps hold: the model counts by its hash
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Settings:
     applicability: str | None = None
     polygons: str | None = None
     stride: int = option(0, at_least=0)  # pixels; for tile models; 0: a tile's side
+    scheduler: str = ""  # of a Dask cluster, see `dask_cluster`; empty: this process
 
 
 def run(settings: Settings, progress: Progress) -> dict[str, Any]:
@@ -64,22 +68,30 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     outputs = {name: path for name in _OUTPUTS if (path := getattr(settings, name))}
     for path in outputs.values():
         check_output(path)
+    if settings.scheduler:
+        check_scheduler(settings.scheduler)
     work = prepare(settings, progress)
     folder = WorkFolder(settings.output, facts_of(settings, work))
     try:
         with all_or_none(list(outputs.values())):
-            blocks = _finish_blocks(work, folder, PartOfProgress(progress, 0.0, 0.85))
+            blocks, failed = _finish_blocks(settings, work, folder, PartOfProgress(progress, 0.0, 0.85))
             counts = _write(settings, work, folder, blocks, PartOfProgress(progress, 0.85, 1.0))
     except OutputError:  # the disk is full, perhaps: nothing is left on it
         folder.remove()
         raise
     except GeoDLError as stop:
         raise type(stop)(f"{stop}{_what_is_kept(folder)}") from stop
-    folder.remove()
+    if failed:
+        progress.warning(what_failed(failed, len(work.blocks), folder))
+    else:
+        folder.remove()
     if not any(counts.values()):
         progress.warning("The map is empty: the rasters have no pixel with a value in every band there.")
     progress.update(1.0)
-    return {name: getattr(settings, name) for name in _OUTPUTS} | {"counts": counts}
+    return {name: getattr(settings, name) for name in _OUTPUTS} | {
+        "counts": counts,
+        "failed_blocks": [list(block) for block in failed],
+    }
 
 
 def prepare(settings: Settings, progress: Progress) -> BlockWork:
@@ -122,14 +134,19 @@ def _products(settings: Settings, model: Classifier) -> list[Product]:
     return products
 
 
-def _finish_blocks(work: BlockWork, folder: WorkFolder, progress: Progress) -> Sequence[Block]:
-    """Work out the blocks that are not finished yet; return all that are."""
+def _finish_blocks(
+    settings: Settings, work: BlockWork, folder: WorkFolder, progress: Progress
+) -> tuple[Sequence[Block], Sequence[Block]]:
+    """Work out the blocks that are not finished yet; return all that are, and those that failed on a cluster."""
     finished = folder.finished()
     left = [block for block in work.blocks if block not in finished]
     if len(left) < len(work.blocks):
         progress.message(f"Going on: {len(work.blocks) - len(left)} of {len(work.blocks)} blocks were finished before.")
-    work_through(work, left, folder.put, progress)
-    return work.blocks
+    if not settings.scheduler or not left:
+        work_through(work, left, folder.put, progress)
+        return work.blocks, []
+    failed = work_through_cluster(settings.scheduler, work, left, folder, progress)
+    return [block for block in work.blocks if block not in failed], list(failed)
 
 
 def _write(
@@ -158,7 +175,7 @@ def facts_of(settings: Settings, work: BlockWork) -> dict[str, Any]:
         "grid": work.grid.as_dict(),
         "blocks": len(work.blocks),
         "products": [product.name for product in work.products],
-        "settings": {name: value for name, value in as_dict(settings).items() if name not in ("model", *_OUTPUTS)},
+        "settings": {name: value for name, value in as_dict(settings).items() if name not in _NO_MATTER},
         "versions": versions(),
     }
 
@@ -174,7 +191,7 @@ def _what_is_kept(folder: WorkFolder) -> str:
 
 def _metadata(settings: Settings, model: Classifier) -> dict[str, Any]:
     """Return what each raster says of how it was made: names of files, not where they lie, so that it is the same anywhere."""
-    shown = {name: value for name, value in as_dict(settings).items() if value and name not in ("model", *_OUTPUTS)}
+    shown = {name: value for name, value in as_dict(settings).items() if value and name not in _NO_MATTER}
     shown["predictors"] = [Path(path).name for path in settings.predictors]
     return {
         "GEODL_MODEL": model.name,
