@@ -36,7 +36,7 @@ class TrainClassifier(GeoDLAlgorithm):
     FOREST, PRECISION, OUTPUT, REPORT = "FOREST", "PRECISION", "OUTPUT", "REPORT"
     TASKS = ("each pixel", "each tile")
     PRECISIONS = ("automatic", "float32", "bfloat16")
-    ARCHITECTURES = ("automatic", "unet", "pooled", "classic")
+    ARCHITECTURES = ("automatic", "unet", "pooled", "classic", "forest", "extra trees")
 
     def displayName(self) -> str:
         """Return the name in the toolbox."""
@@ -55,8 +55,9 @@ class TrainClassifier(GeoDLAlgorithm):
             "when to stop; the test part is seen once, at the end. The report says first whether the net or the forest is the "
             "better of the two there.</p>"
             "<p>“each pixel” trains a U-Net, which gives every pixel a class; “each tile” trains the classic CNN (three 3×3 "
-            "convolutions with 32, 64 and 128 filters), which gives one to a whole tile. Elevation is never learnt as such: "
-            "the net sees it less its mean nearby, and as lines of sight.</p>"
+            "convolutions with 32, 64 and 128 filters), which gives one to a whole tile. Either can be a "
+            "forest instead. Elevation is never learnt as such: the net sees it less its mean nearby, and as lines of "
+            "sight.</p>"
             "<p>Cancelling keeps the best state so far. The same command then goes on from there, as after a crash or a "
             "power cut, to the same net as without the break.</p>"
         )
@@ -83,8 +84,11 @@ class TrainClassifier(GeoDLAlgorithm):
                 usesStaticStrings=True,
             ),
             help=self.tr(
-                "The net. “unet” is for pixels; “pooled” (the default) and “classic” are for tiles, the latter with weights "
-                "for every position of its dense layer."
+                "What is trained. “unet” is for pixels; “pooled” (the default) and “classic” are for tiles, the latter with "
+                "weights for every position of its dense layer. “forest” and “extra trees” are for both: many decision trees "
+                "on the values and their means and spreads in windows of 5 to 121 pixels (on the terrain, of an elevation), "
+                "the latter with thresholds drawn at random. They are grown in minutes, and often the better choice where "
+                "training areas are few."
             ),
         )
         self.add(
@@ -156,11 +160,14 @@ class TrainClassifier(GeoDLAlgorithm):
         )
         number(
             self.CLASS_WEIGHT,
-            self.tr("Weight of rare classes (0 to 1)"),
+            self.tr("Weight of rare classes (0 to 1, -1: automatic)"),
             real,
-            0.0,
-            self.tr("0 counts all pixels alike; 1 counts all classes alike, however rare; 0.5 lies between."),
-            minValue=0.0,
+            -1.0,
+            self.tr(
+                "0 counts all pixels alike; 1 counts all classes alike, however rare; 0.5 lies between. Automatic is 0 for "
+                "nets and 0.5 for forests."
+            ),
+            minValue=-1.0,
             maxValue=1.0,
         )
         number(

@@ -93,6 +93,14 @@ class PartOfProgress:
         return self._whole.abandoned()
 
 
+class Uninterrupted(PartOfProgress):
+    """Progress of what is done to its end, so that what was made before is kept with its scores when the user stops."""
+
+    def cancelled(self) -> bool:
+        """Never."""
+        return False
+
+
 class LineProgress:
     """
     Writes the lines; safe to call from several threads.

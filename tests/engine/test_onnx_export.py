@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from geodl_qgis_plugin.engine.bands import Band
-from geodl_qgis_plugin.engine.classification.networks import NAMES, Architecture, choose_architecture
+from geodl_qgis_plugin.engine.classification.networks import NETS, Architecture, choose_architecture
 from geodl_qgis_plugin.engine.errors import ModelFileError, SettingsError
 from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
@@ -54,7 +54,7 @@ def export(tmp_path, model, **settings):
     return path.read_bytes(), result, progress
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=NETS)
 def model(request, tmp_path_factory):
     """Return a classifier of each architecture that can be trained."""
     return write_classifier(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Cancelled
-from ..messages import PartOfProgress, Progress
+from ..messages import PartOfProgress, Progress, Uninterrupted
 from ..training_data.tile_set import TileSet
 from .applicability import Applicability
 from .applicability_check import ScoredSample
@@ -39,7 +39,8 @@ class Appraisal:
     How a net did on the part it was scored on.
 
     ``codes`` are the mapped classes there (row, column), thinned, or None; ``reliability`` is ``before`` and ``after``
-    calibration; ``checked`` is how right the net is inside and outside its area of applicability.
+    calibration; ``checked`` is how right the net is inside and outside its area of applicability; ``name`` is what the report
+    calls the net.
     """
 
     part: str
@@ -53,6 +54,7 @@ class Appraisal:
     importance: Importance | None = None
     applicability: Applicability | None = None
     checked: dict[str, Any] | None = None
+    name: str = "net"
 
     def trust(self) -> dict[str, Any]:
         """Return what a model file holds on how far it can be trusted: plain values, see `trust_report.py`."""
@@ -72,7 +74,8 @@ class Appraisal:
         """Return the first sentence of the report."""
         score = self.accuracy
         text = (
-            f"In the {self.part} areas the net is right for {_percent(score.accuracy)} (kappa {_number(score.kappa)})"
+            f"In the {self.part} areas the {self.name} is right for {_percent(score.accuracy)} "
+            f"(kappa {_number(score.kappa)})"
         )
         if self.forest is None or self.forest.accuracy is None or score.accuracy is None:
             return (
@@ -81,11 +84,11 @@ class Appraisal:
         gap = score.accuracy - self.forest.accuracy
         forest = f"{_percent(self.forest.accuracy)} (kappa {_number(self.forest.kappa)})"
         if gap > A_TIE:
-            return f"{text}, a random forest for {forest}: the net is the better of the two."
+            return f"{text}, a random forest for {forest}: the {self.name} is the better of the two."
         if gap < -A_TIE:
             return (
-                f"{text}, but a random forest for {forest}: the forest is the better of the two; map with it, or give the "
-                "net more."
+                f"{text}, but a random forest for {forest}: the forest is the better of the two; map with it "
+                f"(ARCHITECTURE forest), or give the {self.name} more."
             )
         return f"{text}, a random forest for {forest}: they are as good as each other."
 
@@ -99,7 +102,7 @@ def appraise(trained: Trained, tile_set: TileSet, settings: Settings, progress: 
             "are optimistic."
         )
     per_pixel = settings.task == EACH_PIXEL
-    calibration = calibrate(trained.net, tile_set, trained.halo_px, _Uninterrupted(progress, 0.0, 0.1))
+    calibration = calibrate(trained.net, tile_set, trained.halo_px, Uninterrupted(progress, 0.0, 0.1))
     net = Calibrated(trained.net, calibration.temperature)
     map_of_part, distances = PartMap(tile_set), TrainingDistance(tile_set)
     by_distance = {"net": DistanceScores(distances, tile_set, part)}
@@ -111,10 +114,10 @@ def appraise(trained: Trained, tile_set: TileSet, settings: Settings, progress: 
             add(predicted)
 
     scored = score_net(
-        net, tile_set, part, halo_px=trained.halo_px, progress=_Uninterrupted(progress, 0.1, 0.3), then=note
+        net, tile_set, part, halo_px=trained.halo_px, progress=Uninterrupted(progress, 0.1, 0.3), then=note
     )
     forest: Accuracy | None = None
-    if settings.forest and not progress.cancelled():
+    if settings.forest and trained.name != "forest" and not progress.cancelled():
         try:
             forest = forest_accuracy(
                 tile_set, part, settings.seed, PartOfProgress(progress, 0.3, 0.6), per_pixel=per_pixel
@@ -134,6 +137,7 @@ def appraise(trained: Trained, tile_set: TileSet, settings: Settings, progress: 
         importance,
         area,
         sample.told(area) if area is not None else None,
+        trained.name,
     )
 
 
@@ -160,14 +164,6 @@ def _reach(
     return importance, applicability_of(
         tile_set, weights, per_pixel=settings.task == EACH_PIXEL, seed=seed, progress=PartOfProgress(progress, 0.7, 1.0)
     )
-
-
-class _Uninterrupted(PartOfProgress):
-    """Progress of what is done to its end, so that a net that was trained is kept with its scores when the user stops."""
-
-    def cancelled(self) -> bool:
-        """Never."""
-        return False
 
 
 def _percent(share: float | None) -> str:

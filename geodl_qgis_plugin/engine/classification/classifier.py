@@ -157,9 +157,9 @@ def classifier_item(
         "mlm:name": name,
         "mlm:architecture": architecture.name,
         "mlm:tasks": ["semantic-segmentation" if whole else "classification"],
-        "mlm:framework": "pytorch",
-        "mlm:framework_version": torch.__version__.partition("+")[0],
-        "mlm:total_parameters": sum(parameter.numel() for parameter in trained.net.parameters()),
+        "mlm:framework": "scikit-learn" if architecture.is_forest else "pytorch",
+        "mlm:framework_version": versions()["scikit-learn" if architecture.is_forest else "PyTorch"].partition("+")[0],
+        "mlm:total_parameters": sum(array.numel() for array in trained.net.state_dict().values()),
         "mlm:input": [
             {
                 "name": "predictors",

@@ -121,7 +121,8 @@ def _lead(
         if isinstance(part.get("architecture"), dict)
         else model.kind
     )
-    text = f"A {model.kind} ({name}) with {weights:,} weights"
+    trees = sum(array.size for key, array in model.weights.items() if key.endswith("trees.roots"))
+    text = f"A {model.kind} ({name}) with " + (f"{trees:,} trees" if trees else f"{weights:,} weights")
     if classes:
         text += f" that maps {_count(len(classes), 'class', 'classes')}"
     if bands:

@@ -13,12 +13,15 @@ import numpy as np
 from torch import nn
 
 from ..errors import TileSetError
+from ..messages import Progress
+from ..ranks import Ranks
 from ..run_lock import is_held
 from ..settings import as_dict
 from ..training_data.tile_set import TileSet
 from .batches import training_tiles
+from .forest import CLASS_WEIGHT, grow, spacing_m
 from .networks import EACH_PIXEL, Architecture, choose_architecture
-from .training import Plan
+from .training import Plan, Trained, train
 from .training_settings import Settings
 
 # Batch norms bear long steps; without them a net dies of such.
@@ -74,8 +77,36 @@ def architecture_of(settings: Settings, tile_set: TileSet) -> Architecture:
     if settings.task == EACH_PIXEL:
         numbers["widths"] = list(settings.widths)
     return choose_architecture(
-        settings.architecture, settings.task, tile_set.bands, len(tile_set.classes), tile_set.tile_size_px, numbers
+        settings.architecture,
+        settings.task,
+        tile_set.bands,
+        len(tile_set.classes),
+        tile_set.tile_size_px,
+        numbers,
+        spacing_m(tile_set.grid),
     )
+
+
+def fit(
+    architecture: Architecture,
+    settings: Settings,
+    tile_set: TileSet,
+    checkpoint: Path,
+    progress: Progress,
+    ranks: Ranks,
+) -> Trained:
+    """Grow a forest or train a net, whichever the architecture is."""
+    if architecture.is_forest:
+        return grow(
+            architecture,
+            tile_set,
+            settings.seed,
+            progress,
+            class_weight=CLASS_WEIGHT if settings.class_weight < 0 else settings.class_weight,
+            minutes=settings.minutes,
+        )
+    net = fresh_net(architecture, settings.seed)
+    return train(net, tile_set, plan_of(settings, architecture), checkpoint, progress, ranks=ranks)
 
 
 def plan_of(settings: Settings, architecture: Architecture) -> Plan:
@@ -88,7 +119,7 @@ def plan_of(settings: Settings, architecture: Architecture) -> Plan:
         seed=settings.seed,
         minutes=settings.minutes,
         weight_decay=settings.weight_decay,
-        class_weight=settings.class_weight,
+        class_weight=max(settings.class_weight, 0.0),
         augment=settings.augment,
         precision=settings.precision,
     )

@@ -1,12 +1,12 @@
 """
-The random forest that stands beside every net: the same labels, the same split, no net.
+Growing forests: the ones that are mapped with, and the one that stands beside every net, on the same labels and the same split.
 
-It sees what a geologist's own spreadsheet might: terrain predictors of an elevation, and for other bands the value with its
-mean and spread in windows of three widths; for whole tiles the percentiles of each band.
+They see what `networks.statistics` makes of a place. scikit-learn grows them; what is kept are numbers (`networks.trees`).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,95 +14,189 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Cancelled
-from ..messages import Progress
+from ..messages import PartOfProgress, Progress, Uninterrupted
 from ..rasters.grid import Grid, Window
-from ..rasters.neighbourhoods import window_mean
-from ..rasters.terrain import terrain_bands
 from ..training_data.splits import PARTS
 from ..training_data.tile_set import TileSet
-from .batches import training_tiles
-from .metrics import Accuracy, ConfusionCounter
-from .networks import is_surface
+from .batches import positions_of_codes, training_tiles
+from .metrics import Accuracy
+from .networks import EACH_PIXEL, EACH_TILE, Architecture, choose_architecture
+from .networks.forest import PixelForest, TileForest
+from .scoring import Scored
+from .training import STOPPED, Check, Trained
 
 TREES = 200
 TRAINING_PIXELS = 30_000
+CLASS_WEIGHT = 0.5
 SCORED_PIXELS = 400_000
-WINDOW_WIDTHS_PX = (5, 11, 31)
-TERRAIN_SCALES_PX = (2, 5, 15, 30)
-_CORE_PX, _HALO_PX = 512, 32
-_PERCENTILES = (5, 25, 50, 75, 95)
-_MISSING = -9999.0  # trees part it from all else; scikit-learn's own handling of NaN came after 1.3
+_VALIDATION_PIXELS = 100_000
+_CORE_PX = 512
+_TREES_AT_ONCE = 20
+
+Sample = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16]]
+
+
+def grow(
+    architecture: Architecture,
+    tile_set: TileSet,
+    seed: int,
+    progress: Progress,
+    *,
+    class_weight: float = CLASS_WEIGHT,
+    minutes: float = 0.0,
+) -> Trained:
+    """
+    Grow a forest on the training part of a set.
+
+    At most 30,000 training pixels are drawn, and of the validation part 100,000 scored; for whole tiles all are used.
+
+    Parameters
+    ----------
+    class_weight : float
+        Power of the inverse class share by which samples are weighed: 0 weighs all alike, 1 all classes.
+    minutes : float
+        After which no further trees are begun; 0 for no limit.
+
+    Raises
+    ------
+    Cancelled
+        If it was stopped before the first trees stood; later those that stand are kept.
+    """
+    started = time.monotonic()
+    net: PixelForest | TileForest = architecture.build()  # type: ignore[assignment]
+    random = np.random.default_rng([seed, 11])
+    progress.update(0.0, "Looking at the training part")
+    features, codes = _gathered(_samples(net, tile_set, "training", TRAINING_PIXELS, random, progress))
+    wanted, until = positions_of_codes(tile_set)[codes], started + 60 * minutes if minutes else None
+    ended = _fit(net, architecture.name, features, wanted, seed, class_weight, progress, until)
+    learnt = Scored(tile_set)
+    learnt.add(net.trees.probabilities(features).T, codes)
+    scored = _scored(net, tile_set, "validation", _VALIDATION_PIXELS, random, Uninterrupted(progress, 0.9, 1.0))
+    check = Check(
+        epoch=1,
+        batches=0,
+        training_loss=learnt.loss,
+        validation_loss=scored.loss,
+        validation_accuracy=scored.accuracy.accuracy or 0.0,
+        validation_macro_f1=scored.accuracy.macro_f1 or 0.0,
+        seconds=time.monotonic() - started,
+    )
+    return Trained(net.eval(), [check], check, ended, int(getattr(net, "halo_px", 0)), architecture.name)
 
 
 def forest_accuracy(tile_set: TileSet, part: str, seed: int, progress: Progress, *, per_pixel: bool) -> Accuracy:
     """
-    Train a forest on the training part of a set and score it on ``part``.
+    Grow a random forest on the training part of a set and score it on ``part``.
 
-    At most 30,000 training pixels are drawn, and at most 400,000 pixels scored; for whole tiles all are used.
+    At most 400,000 pixels are scored; for whole tiles all are.
     """
-    from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415 - a second to import
-
-    forest = RandomForestClassifier(
-        TREES, min_samples_leaf=2, class_weight="balanced_subsample", n_jobs=-1, random_state=seed, max_features="sqrt"
+    task = EACH_PIXEL if per_pixel else EACH_TILE
+    architecture = choose_architecture(
+        "forest",
+        task,
+        tile_set.bands,
+        len(tile_set.classes),
+        tile_set.tile_size_px,
+        spacing_m=spacing_m(tile_set.grid),
     )
+    net: PixelForest | TileForest = architecture.build()  # type: ignore[assignment]
     random = np.random.default_rng([seed, 11])
-    sample = _pixels if per_pixel else _tiles
-    features, codes = _gathered(sample(tile_set, "training", TRAINING_PIXELS, random, progress))
-    progress.update(0.3, "Growing the forest")
-    counter = ConfusionCounter(tile_set.classes)
-    if np.unique(codes).size == 1:
-        for _, wanted in sample(tile_set, part, SCORED_PIXELS, random, progress):
-            counter.add(wanted, np.full(wanted.size, codes[0], np.uint16))
-        return counter.accuracy()
-    forest.fit(features, codes)
-    for some, wanted in sample(tile_set, part, SCORED_PIXELS, random, progress):
+    features, codes = _gathered(_samples(net, tile_set, "training", TRAINING_PIXELS, random, progress))
+    ended = _fit(net, "forest", features, positions_of_codes(tile_set)[codes], seed, CLASS_WEIGHT, progress, None)
+    if progress.cancelled():
+        raise Cancelled(f"The forest was left out: {ended}.")
+    return _scored(net, tile_set, part, SCORED_PIXELS, random, PartOfProgress(progress, 0.9, 1.0)).accuracy
+
+
+def spacing_m(grid: Grid) -> tuple[float, float]:
+    """Return the pixel size in metres; degrees at the grid's middle."""
+    across, down = grid.pixel_size
+    if not grid.in_degrees:
+        return across, down
+    _, south, _, north = grid.bounds
+    return across * 111_320.0 * float(np.cos(np.radians((south + north) / 2))), down * 110_574.0
+
+
+def _fit(
+    net: PixelForest | TileForest,
+    name: str,
+    features: npt.NDArray[np.float32],
+    wanted: npt.NDArray[np.int64],
+    seed: int,
+    class_weight: float,
+    progress: Progress,
+    until: float | None,
+) -> str:
+    """Grow trees a few at a time, put them into the net, and return why it ended."""
+    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier  # noqa: PLC0415 - a second to import
+
+    kind = RandomForestClassifier if name == "forest" else ExtraTreesClassifier
+    forest: Any = kind(0, min_samples_leaf=2, max_features="sqrt", n_jobs=-1, random_state=seed, warm_start=True)
+    counts = np.bincount(wanted).astype(np.float64)
+    weights = (counts[wanted] / len(wanted)) ** -class_weight
+    ended = "all trees stood"
+    for number in range(min(_TREES_AT_ONCE, TREES), TREES + 1, _TREES_AT_ONCE):
+        forest.n_estimators = number
+        forest.fit(features, wanted, weights)
+        progress.update(0.1 + 0.8 * number / TREES, f"Growing the forest, {number} of {TREES} trees")
         if progress.cancelled():
-            raise Cancelled("The forest was stopped.")
-        if wanted.size:
-            counter.add(wanted, forest.predict(some).astype(np.uint16))
-    progress.update(1.0, "Growing the forest")
-    return counter.accuracy()
+            ended = STOPPED
+            break
+        if until is not None and time.monotonic() > until:
+            ended = f"the time was over after {number} trees"
+            break
+    net.trees.take([tree.tree_ for tree in forest.estimators_], forest.classes_.astype(np.int64))
+    return ended
 
 
-def pixel_features(values: npt.NDArray[np.float32], tile_set: TileSet) -> npt.NDArray[np.float32]:
-    """Return features (feature, row, column) of predictors (band, row, column); what has no value is far below all others."""
-    surfaces = [i for i, band in enumerate(tile_set.bands) if is_surface(band)]
-    parts: list[npt.NDArray[Any]] = []
-    for i, band in enumerate(values):
-        if i in surfaces:
-            # Absolute elevation is left out: it does not transfer (docs/benchmarks.md).
-            parts.append(terrain_bands(band, _metres(tile_set.grid), TERRAIN_SCALES_PX)[0])
-            continue
-        wide = band.astype(np.float64)
-        layers = [band]
-        for width in WINDOW_WIDTHS_PX:
-            mean, square = window_mean(wide, width // 2), window_mean(wide**2, width // 2)
-            layers += [mean.astype(np.float32), np.sqrt(np.maximum(square - mean**2, 0)).astype(np.float32)]
-        parts.append(np.stack(layers))
-    stacked = np.concatenate(parts).astype(np.float32)
-    filled: npt.NDArray[np.float32] = np.nan_to_num(stacked, nan=_MISSING)
-    return filled
+def _scored(
+    net: PixelForest | TileForest,
+    tile_set: TileSet,
+    part: str,
+    most: int,
+    random: np.random.Generator,
+    progress: Progress,
+) -> Scored:
+    """Score a forest on pixels drawn evenly from a part, or on all its tiles."""
+    scored = Scored(tile_set)
+    for features, codes in _samples(net, tile_set, part, most, random, progress):
+        scored.add(net.trees.probabilities(features).T, codes)
+    progress.update(1.0, "Scoring the forest")
+    return scored
+
+
+def _samples(
+    net: PixelForest | TileForest,
+    tile_set: TileSet,
+    part: str,
+    most: int,
+    random: np.random.Generator,
+    progress: Progress,
+) -> Iterator[Sample]:
+    """Yield features (sample, feature) and codes (sample,) of a part."""
+    if isinstance(net, PixelForest):
+        return _pixels(net, tile_set, part, most, random, progress)
+    return _tiles(net, tile_set, part)
 
 
 def _pixels(
-    tile_set: TileSet, part: str, most: int, random: np.random.Generator, progress: Progress
-) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16]]]:
-    """Yield features (pixel, feature) and codes (pixel,) of labelled pixels of a part, drawn evenly."""
+    net: PixelForest, tile_set: TileSet, part: str, most: int, random: np.random.Generator, progress: Progress
+) -> Iterator[Sample]:
+    """Yield features and codes of labelled pixels of a part, drawn evenly."""
     total = sum(tile_set.class_counts(part).values())
     share = min(most / max(total, 1), 1.0)
-    for values, labels, core in _places(tile_set, part):
+    for values, labels, core in _places(tile_set, part, net.halo_px):
         if progress.cancelled():
             raise Cancelled("The forest was stopped.")
         known = labels > 0
         if share < 1.0:
             known &= random.random(labels.shape) < share
         if known.any():
-            features = pixel_features(values, tile_set)[:, core[0], core[1]]
-            yield features[:, known].T, labels[known]
+            yield net.features(values)[:, core[0], core[1]][:, known].T, labels[known]
 
 
 def _places(
-    tile_set: TileSet, part: str
+    tile_set: TileSet, part: str, halo_px: int
 ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16], tuple[slice, slice]]]:
     """Yield predictors with a margin, the labels of the core, and where the core lies in them."""
     if tile_set.storage != "mosaic":
@@ -117,40 +211,22 @@ def _places(
             core = Window(row, column, min(_CORE_PX, grid.height - row), min(_CORE_PX, grid.width - column))
             if not (tile_set.split[core.slices] == number).any():
                 continue
-            outer = core.grown(_HALO_PX, grid.height, grid.width)
+            outer = core.grown(halo_px, grid.height, grid.width)
             values, labels = tile_set.read_window(outer, part)
             top, left = core.row - outer.row, core.column - outer.column
             place = (slice(top, top + core.height), slice(left, left + core.width))
             yield values, labels[place], place
 
 
-def _tiles(
-    tile_set: TileSet, part: str, most: int, random: np.random.Generator, progress: Progress
-) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16]]]:
+def _tiles(net: TileForest, tile_set: TileSet, part: str) -> Iterator[Sample]:
     """Yield features and codes of whole tiles."""
     indices = training_tiles(tile_set, per_pixel=False) if part == "training" else tile_set.indices(part)
     indices = indices[tile_set.tiles["code"][indices] > 0]
     for start in range(0, len(indices), 256):
-        values, _ = tile_set.read(indices[start : start + 256])
-        flat = values.reshape(*values.shape[:2], -1)
-        empty = ~np.isfinite(flat).any(axis=2)
-        flat[empty] = _MISSING
-        spread = np.nanpercentile(flat, _PERCENTILES, axis=2)
-        features = np.concatenate([*spread, np.nanmean(flat, axis=2), np.nanstd(flat, axis=2)], axis=1)
-        yield features.astype(np.float32), tile_set.tiles["code"][indices[start : start + 256]]
+        chosen = indices[start : start + 256]
+        yield net.features(tile_set.read(chosen)[0]), tile_set.tiles["code"][chosen]
 
 
-def _gathered(
-    parts: Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16]]],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16]]:
+def _gathered(parts: Iterator[Sample]) -> Sample:
     gathered = list(parts)
     return np.concatenate([features for features, _ in gathered]), np.concatenate([codes for _, codes in gathered])
-
-
-def _metres(grid: Grid) -> tuple[float, float]:
-    """Return the pixel size in metres; degrees at the grid's middle."""
-    across, down = grid.pixel_size
-    if not grid.in_degrees:
-        return across, down
-    _, south, _, north = grid.bounds
-    return across * 111_320.0 * float(np.cos(np.radians((south + north) / 2))), down * 110_574.0

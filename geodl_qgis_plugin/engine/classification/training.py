@@ -109,13 +109,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained net: its best state, how it went, why it ended, and how far it sees beyond a pixel."""
+    """A trained net: its best state, how it went, why it ended, how far it sees beyond a pixel, and what to call it."""
 
     net: nn.Module
     history: list[Check]
     best: Check
     ended: str
     halo_px: int
+    name: str = "net"
 
 
 def train(

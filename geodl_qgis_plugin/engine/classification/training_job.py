@@ -21,8 +21,8 @@ from ..settings import as_dict
 from ..training_data.tile_set import TileSet
 from .appraisal import appraise
 from .classifier import classifier_item
-from .fitting import architecture_of, check_parts, checkpoint_of, forget_training, fresh_net, plan_of
-from .training import STOPPED, train
+from .fitting import architecture_of, check_parts, checkpoint_of, fit, forget_training
+from .training import STOPPED
 from .training_report import training_page
 from .training_settings import Settings
 
@@ -56,7 +56,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         if not checkpoint.exists():  # nothing to go on from
             shutil.rmtree(checkpoint.parent, ignore_errors=True)
         raise
-    if not progress.cancelled():
+    if not progress.cancelled() or not checkpoint.exists():
         forget_training(output, checkpoint)
     return result
 
@@ -76,9 +76,9 @@ def _trained(
     for sentence in tile_set.check_sources():
         progress.warning(sentence)
     architecture = architecture_of(settings, tile_set)
-    net = fresh_net(architecture, settings.seed)
-    plan = plan_of(settings, architecture)
-    trained = train(net, tile_set, plan, checkpoint, PartOfProgress(progress, 0.0, 0.85), ranks=ranks)
+    if architecture.is_forest and not ranks.is_first:
+        return {}  # it is grown by one process
+    trained = fit(architecture, settings, tile_set, checkpoint, PartOfProgress(progress, 0.0, 0.85), ranks)
     if not ranks.is_first:
         return {}  # the first process scores and writes
 
@@ -102,7 +102,7 @@ def _trained(
     if report is not None:
         with whole_file(report) as part:
             part.write_text(html, encoding="utf-8")
-    if progress.cancelled():
+    if progress.cancelled() and checkpoint.exists():
         progress.message("The same command goes on from where training was stopped.")
     progress.message(appraisal.finding)
     progress.update(1.0)

@@ -62,20 +62,34 @@ def training_page(
 
     trust_sections(page, appraisal.trust(), what)
     page.section("How training went")
+    _training(page, architecture, trained, settings)
+    page.section("What the data were")
+    _data(page, tile_set)
+    page.settings(as_dict(settings))
+    return page
+
+
+def _training(page: Page, architecture: Architecture, trained: Trained, settings: Settings) -> None:
+    sight = f", and sees {trained.halo_px} pixels beyond each" if architecture.task == EACH_PIXEL else ""
+    last = trained.history[-1]
+    if architecture.is_forest:
+        arrays = trained.net.state_dict()
+        trees, nodes = arrays["trees.roots"].numel(), arrays["trees.feature"].numel()
+        page.text(
+            f"Architecture “{architecture.name}” with {trees:,} trees of {nodes:,} nodes in all; classifies "
+            f"{architecture.task}{sight}. It was grown until {trained.ended}. In the validation part it is right for "
+            f" {100 * last.validation_accuracy:.1f} %."
+        )
+        return
     page.svg(
         charts.learning_curves([_curve(asdict(check)) for check in trained.history], trained.best.epoch),
         f"Learning curves. Training ended because {trained.ended}; the state after epoch {trained.best.epoch} was kept.",
     )
     weights = sum(parameter.numel() for parameter in trained.net.parameters())
     page.text(
-        f"Architecture “{architecture.name}” with {weights:,} weights; classifies {architecture.task}"
-        + (f", and sees {trained.halo_px} pixels beyond each." if architecture.task == EACH_PIXEL else ".")
-        + f" {trained.history[-1].batches:,} batches of {settings.batch_size} tiles."
+        f"Architecture “{architecture.name}” with {weights:,} weights; classifies {architecture.task}{sight}. "
+        f"{last.batches:,} batches of {settings.batch_size} tiles."
     )
-    page.section("What the data were")
-    _data(page, tile_set)
-    page.settings(as_dict(settings))
-    return page
 
 
 def _comparison(page: Page, appraisal: Appraisal, what: str) -> None:
@@ -86,7 +100,7 @@ def _comparison(page: Page, appraisal: Appraisal, what: str) -> None:
     others = {
         f"Majority class (always {majority.name})": Accuracy.from_confusion(counts, score.classes),
         "Random forest": appraisal.forest,
-        "This net": score,
+        f"This {appraisal.name}": score,
     }
     rows = [
         [name, a.accuracy, a.kappa, a.macro_f1, a.weighted_f1, a.balanced_accuracy] for name, a in others.items() if a
@@ -96,7 +110,7 @@ def _comparison(page: Page, appraisal: Appraisal, what: str) -> None:
         ["", "Accuracy", "Kappa", "Macro-F1", "Weighted F1", "Balanced accuracy"],
         rows,
         f"The same {what} and the same split. The forest sees terrain predictors of an elevation, and for other bands the "
-        "value, and its mean and spread in windows of 5, 11 and 31 pixels (for whole tiles: their percentiles).",
+        "value, and its mean and spread in windows of 5 to 121 pixels (for whole tiles: their percentiles).",
         highlight=[best],
     )
 
@@ -121,7 +135,7 @@ def _places(page: Page, tile_set: TileSet, appraisal: Appraisal) -> None:
             )
             page.svg(
                 maps.class_map(appraisal.codes[window.slices], tile_set.classes, grid),
-                f"What the net maps in the {appraisal.part} areas.",
+                f"What the {appraisal.name} maps in the {appraisal.part} areas.",
             )
     shares = {part: tile_set.class_counts(part) for part in ("training", "validation", "test")}
     page.table(

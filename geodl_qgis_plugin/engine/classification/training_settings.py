@@ -25,7 +25,7 @@ class Settings:
     seed: int = option(0, at_least=0)
     resume: bool = True
     minutes: float = option(0.0, at_least=0)  # 0: no limit
-    class_weight: float = option(0.0, at_least=0, at_most=1)
+    class_weight: float = option(-1.0, at_least=-1, at_most=1)  # below 0: what suits the architecture
     weight_decay: float = option(0.01, at_least=0, at_most=1)
     augment: bool = True
     precision: str = option("automatic", choices=PRECISIONS)

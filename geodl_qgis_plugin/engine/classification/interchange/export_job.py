@@ -28,6 +28,7 @@ from ...rasters.optional_packages import needed_package
 from ...settings import option
 from ..classifier import Classifier, load_classifier
 from ..fitting_bands import pixel_m
+from ..networks.trees import Trees
 from ..prediction import up_to_multiple
 from .deepness import metadata
 
@@ -65,6 +66,11 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     if model.architecture.name == "onnx":
         raise ModelFileError(
             f"{model.file.path.name} was made from an ONNX file. Use that file; it was not changed by importing it."
+        )
+    if any(isinstance(module, Trees) for module in model.net.modules()):
+        raise ModelFileError(
+            f"{model.file.path.name} is a forest, or has one in it, and decision trees are not written as ONNX. Map with it in "
+            "QGIS (Classify raster), or train a net."
         )
     size = None if settings.any_size else _tile_size(settings.tile_size, model)
     overlap = 0 if size is None or not model.per_pixel else overlap_percent(size, model.halo_px, _stride(model))
