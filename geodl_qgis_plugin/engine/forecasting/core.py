@@ -8,6 +8,7 @@ that appended rows and new stations need no new training.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import gcd
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +16,21 @@ from torch import nn
 
 from ..errors import SeriesError
 from ..messages import PartOfProgress, Progress
+from ..ranks import Ranks
 from .climatology import NormalsPlan, fit_normals
+from .crew import Crew
 from .neighbours import Neighbours, fit_neighbours, nearest
 from .networks import QUANTILES
-from .ridge import Ridge, RidgeSums
+from .ridge import Ridge, RidgeSums, features
 from .seasons import Array, Calendar
 from .training import Curve, TrainingPlan, Weights, anomaly_network, member_quantiles, train_anomaly
-from .windows import Anomalies, Shape, anomalies, inputs, latest, origins_with_windows, regions_of, targets
+from .windows import CHANNELS, Anomalies, Shape, anomalies, inputs, latest, origins_with_windows, regions_of, targets
 
 MEDIAN = QUANTILES.index(0.5)
 MOST_WINDOWS = 120_000  # windows that the network learns from; the ridge sees twice as many at most
 _STATIONS_AT_ONCE = 512
+_ALONE = Crew()
+_LATER_WINDOWS = 8192
 _LATER = 0.15  # share of the time, at its end, that decides when training stops
 
 
@@ -115,28 +120,88 @@ def fit_core(
     training: TrainingPlan,
     seed: int,
     progress: Progress,
+    crew: Crew = _ALONE,
 ) -> Core:
     """
     Fit ridge and network on ``history`` (station, time), transformed values up to an origin.
 
-    Stations are taken region by region and windows are cut on the fly, so that memory holds the values once.
+    Stations are taken region by region and windows are cut on the fly, so that memory holds the values once. The processes of a
+    crew share the parts of the stations; afterwards each holds all the windows.
     """
     length = history.shape[1]
-    first = min(shape.input_length, length // 3)
-    generator = np.random.default_rng(seed)
+    around = nearest(side.coordinates, side.regions)
+    generator = np.random.default_rng(seed)  # of the first part, which is the first process's, and of what comes after
+    cut = _cut_all(
+        history, side, calendar, plan, shape, generator, seed, around, PartOfProgress(progress, 0.0, 0.3), crew.ranks
+    )
+    ridge = cut.sums.solve()
+    station, origin = cut.owner.T
+    rest = cut.wanted - ridge.predict(cut.windows).astype(np.float32)
+    neighbours = fit_neighbours(cut.near, rest, station, origin, around)
+    if neighbours is not None:
+        rest = rest - np.einsum("wn,wnl->wl", cut.near, neighbours.weights[station]).astype(np.float32)
+    border = int(length - _LATER * (length - _first(shape, length)))
+    keep = (origin + shape.horizon <= border) | (origin >= border)
+    windows, rest, later = cut.windows[keep], rest[keep], origin[keep] >= border
+    del cut
+    if later.all() or training.members == 0:
+        return Core(plan, shape, ridge, neighbours, [], [])
+    spare = int(later.sum()) - _LATER_WINDOWS
+    if spare > 0:  # as many as the check of a round looks at, drawn from the whole stretch
+        out = crew.ranks.from_first(generator.permutation(np.flatnonzero(later))[_LATER_WINDOWS:])
+        windows, rest, later = np.delete(windows, out, 0), np.delete(rest, out, 0), np.delete(later, out)
+    members, curves = train_anomaly(windows, rest, later, training, seed, PartOfProgress(progress, 0.3, 1.0), crew)
+    return Core(plan, shape, ridge, neighbours, members, curves)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """
+    Windows, as many as are learnt from, and the ridge's sums over twice as many.
+
+    Attributes
+    ----------
+    windows : (window, input length, channel)
+    wanted : (window, lead)
+    near : (window, neighbour)
+    owner : (window, 2)
+        Station and origin.
+    """
+
+    sums: RidgeSums
+    windows: npt.NDArray[np.float32]
+    wanted: npt.NDArray[np.float32]
+    near: npt.NDArray[np.float32]
+    owner: npt.NDArray[np.int64]
+
+
+def _cut_all(
+    history: Array,
+    side: Side,
+    calendar: Calendar,
+    plan: NormalsPlan,
+    shape: Shape,
+    generator: np.random.Generator,
+    seed: int,
+    around: npt.NDArray[np.int64],
+    progress: Progress,
+    ranks: Ranks,
+) -> _Cut:
+    """Cut windows out of all stations, part by part; each process its share of the parts, and then all of them hold all."""
+    length = history.shape[1]
+    first = _first(shape, length)
     sums = RidgeSums(first, length)
     parts = _station_parts(side.regions)
     quota = 2 * MOST_WINDOWS // len(parts) + 1
-    around = nearest(side.coordinates, side.regions)
-    pool: list[
-        tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]
-    ] = []
-    for index, stations in enumerate(parts):
+    pool = [_nothing(side, shape, around)]
+    for index in ranks.share(range(len(parts))):
+        stations = parts[index]
         known = _anomalies(history[stations], side.of(stations), calendar, plan, shape)
-        possible = len(stations) * (length - first)
-        where = origins_with_windows(known, shape, first, length, _thinning(possible, 4 * quota))
+        step = _thinning(len(stations) * (length - first), 4 * quota, calendar.frequency.season)
+        where = origins_with_windows(known, shape, first, length, step)
         if len(where) > quota:
-            where = where[np.sort(generator.choice(len(where), quota, replace=False))]
+            own = generator if index == 0 else np.random.default_rng([seed, index])
+            where = where[np.sort(own.choice(len(where), quota, replace=False))]
         if not len(where):
             continue
         cut, wanted = inputs(known, calendar, shape, where), targets(known, shape, where)
@@ -145,33 +210,40 @@ def fit_core(
         local = np.append(np.full(len(side.regions), -1), -1)
         local[stations] = np.arange(len(stations))
         near = latest(known, where[half], local[around[stations]])
-        owner = np.stack([stations[where[half, 0]], where[half, 1]], axis=1)
+        owner = np.stack([stations[where[half, 0]], where[half, 1], np.full(len(where[half]), index)], axis=1)
         pool.append((cut[half], wanted[half], near, owner))
-        progress.update(0.3 * (index + 1) / len(parts), "Cutting windows")
-    if not pool:
+        progress.update((index + 1) / len(parts), "Cutting windows")
+    joined = [np.concatenate(ranks.gather(np.concatenate([part[index] for part in pool]))) for index in range(4)]
+    windows, wanted, near, owner = joined
+    if not len(windows):
         raise SeriesError(
             f"No station has {shape.input_length} steps in a row to learn from. Choose a shorter input length, or "
             "give longer series."
         )
-    ridge = sums.solve()
-    windows, wanted, near = (np.concatenate([part[index] for part in pool]) for index in range(3))
-    station, origin = np.concatenate([part[3] for part in pool]).T
-    del pool
-    rest = wanted - ridge.predict(windows).astype(np.float32)
-    neighbours = fit_neighbours(near, rest, station, origin, around)
-    if neighbours is not None:
-        rest = rest - np.einsum("wn,wnl->wl", near, neighbours.weights[station]).astype(np.float32)
-    border = int(length - _LATER * (length - first))
-    keep = (origin + shape.horizon <= border) | (origin >= border)
-    windows, rest, origin = windows[keep], rest[keep], origin[keep]
-    later = origin >= border
-    if later.all() or training.members == 0:
-        return Core(plan, shape, ridge, neighbours, [], [])
-    if later.sum() > 8192:  # as many as the check of a round looks at, drawn from the whole stretch
-        out = generator.permutation(np.flatnonzero(later))[8192:]
-        windows, rest, later = np.delete(windows, out, 0), np.delete(rest, out, 0), np.delete(later, out)
-    members, curves = train_anomaly(windows, rest, later, training, seed, PartOfProgress(progress, 0.3, 1.0))
-    return Core(plan, shape, ridge, neighbours, members, curves)
+    if ranks.size > 1:
+        sums.join(ranks, features(windows[:1]).shape[1], shape.horizon)
+        order = np.argsort(owner[:, 2], kind="stable")  # as one process would have cut them
+        windows, wanted, near, owner = windows[order], wanted[order], near[order], owner[order]
+    return _Cut(sums, windows, wanted, near, owner[:, :2])
+
+
+def _nothing(
+    side: Side, shape: Shape, around: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return no windows, in the shape of some."""
+    channels = len(CHANNELS) + (0 if side.covariates is None else len(side.covariates))
+    channels += 0 if side.static is None else side.static.shape[1]
+    return (
+        np.zeros((0, shape.input_length, channels), dtype=np.float32),
+        np.zeros((0, shape.horizon), dtype=np.float32),
+        np.zeros((0, around.shape[1]), dtype=np.float32),
+        np.zeros((0, 3), dtype=np.int64),
+    )
+
+
+def _first(shape: Shape, length: int) -> int:
+    """Return the first origin whose window is taken."""
+    return min(shape.input_length, length // 3)
 
 
 def look_ahead(core: Core, history: Array, side: Side, calendar: Calendar) -> Outlook:
@@ -222,6 +294,9 @@ def _station_parts(regions: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]
     return [*parts, held]
 
 
-def _thinning(possible: int, wanted: int) -> int:
-    """Take every so many origins where there are far more windows than wanted."""
-    return max(1, possible // max(1, wanted))
+def _thinning(possible: int, wanted: int, season: int) -> int:
+    """Take every so many origins where there are far more windows than wanted; in all seasons alike."""
+    step = max(1, possible // max(1, wanted))
+    while gcd(step, season) > 1:
+        step += 1
+    return step

@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..messages import PartOfProgress, Progress, SilentProgress
+from ..ranks import Ranks
 from .baselines import BASELINES, CLIMATOLOGY, baseline_forecasts, naive_scale
 from .climatology import TRENDS, USUAL_TREND, NormalsPlan, choose_harmonics, fit_normals
 from .conformal import quantile_shifts, spread, spread_factors
 from .core import MEDIAN, Core, Outlook, Side, fit_core, look_ahead
+from .crew import Crew
 from .frequency import Frequency
 from .networks import QUANTILES
 from .origins import step_of, validation_origins
@@ -25,12 +27,13 @@ from .seasons import Array, Calendar
 from .skill_gate import Gate, best_baseline, decide
 from .training import TrainingPlan
 from .transforms import backward, forward
-from .windows import Shape, anomalies
+from .windows import Shape, anomalies, some_regions
 
 _MOST_ORIGINS = 120
 _MARGIN = 1.02  # another trend than the usual one must win by this much: one record's last third is one draw
 _JUDGED_VALUES = 1_500_000  # so many values judge trend, gate and intervals where there are more of them
 _LEAST_JUDGES = 64
+_LEAST_ORIGINS = 40
 SPREAD_HALF_LIFE_YEARS = 10.0
 
 
@@ -101,9 +104,10 @@ def fit_forecaster(
     training: TrainingPlan | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    crew: Crew | None = None,
 ) -> Forecaster:
     """
-    Fit a forecaster on all the columns given.
+    Fit a forecaster on all the columns given; the processes of a crew each do their share, and all return the same.
 
     Parameters
     ----------
@@ -112,17 +116,20 @@ def fit_forecaster(
     transform : str
         ``none`` or ``sqrt``.
     """
-    training, progress = training or TrainingPlan(), progress or SilentProgress()
+    training, progress, crew = training or TrainingPlan(), progress or SilentProgress(), crew or Crew()
     history = forward(values, transform)
     season = calendar.frequency.season
-    judged = validation_origins(history.shape[1], shape.horizon, season, _MOST_ORIGINS)
-    judges = _judges(len(history), history.shape[1], seed)
+    judges = some_regions(side.regions, max(_LEAST_JUDGES, _JUDGED_VALUES // history.shape[1]), seed)
+    most = int(
+        np.clip(_MOST_ORIGINS * _JUDGED_VALUES // (len(judges) * history.shape[1]), _LEAST_ORIGINS, _MOST_ORIGINS)
+    )
+    judged = validation_origins(history.shape[1], shape.horizon, season, most)
     jury, jury_side = history[judges], side.of(judges)
     scale = naive_scale(values[judges][:, : judged[0]], season)
     harmonics = choose_harmonics(history[:, : judged[0]], calendar)
 
-    baselines = _baselines_at(jury, calendar, harmonics, shape.horizon, judged)
-    wanted = np.stack([values[judges][:, at : at + shape.horizon] for at in judged])
+    baselines = _baselines_at(jury, calendar, harmonics, shape.horizon, judged, crew.ranks)
+    wanted = np.stack([values[judges, at : at + shape.horizon] for at in judged])
     errors = {name: _scaled_errors(backward(found, transform), wanted, scale) for name, found in baselines.items()}
     trend = _choose_trend(errors)
     progress.update(0.15, "Rolling the baselines")
@@ -138,8 +145,9 @@ def fit_forecaster(
         training,
         seed,
         PartOfProgress(progress, 0.15, 0.5),
+        crew.at("judged"),
     )
-    outlooks = [look_ahead(core, jury[:, :at], jury_side.before(at), calendar) for at in judged]
+    outlooks = _outlooks_at(core, jury, jury_side, calendar, judged, crew.ranks)
     model, source = _better_model(outlooks, transform, wanted, scale)
     gate = decide(errors, best_baseline(errors, trend), model, source, step_of(judged))
     said = np.stack(
@@ -159,7 +167,9 @@ def fit_forecaster(
     steady = set(gate.baseline) == {CLIMATOLOGY[trend]}
     judged_spread = spread(happened) if steady else np.zeros(len(QUANTILES))
     progress.update(0.55, "Judging the model")
-    core = fit_core(history, side, calendar, plan, shape, training, seed, PartOfProgress(progress, 0.55, 1.0))
+    core = fit_core(
+        history, side, calendar, plan, shape, training, seed, PartOfProgress(progress, 0.55, 1.0), crew.at("all")
+    )
     trend_errors = {name: float(np.nanmean(errors[CLIMATOLOGY[name]])) for name in TRENDS}
     return Forecaster(core, calendar.frequency, transform, gate, trend_errors, shifts, judged_spread)
 
@@ -208,7 +218,7 @@ def predict(
 
 def interval_factors(forecaster: Forecaster, history: Array, calendar: Calendar) -> Array:
     """Return by how much each quantile's distance from the middle grows, from the whole record: (quantile,)."""
-    some = forward(history[_judges(len(history), history.shape[1], 0)], forecaster.transform)
+    some = forward(history[_some(*history.shape)], forecaster.transform)
     return spread_factors(forecaster.judged_spread, _usual_spread(some, calendar, forecaster.core.plan))
 
 
@@ -226,10 +236,30 @@ def raw_quantiles(outlook: Outlook, gate: Gate, baselines: dict[str, Array]) -> 
 
 
 def _baselines_at(
-    history: Array, calendar: Calendar, harmonics: dict[str, int], horizon: int, judged: npt.NDArray[np.int64]
+    history: Array,
+    calendar: Calendar,
+    harmonics: dict[str, int],
+    horizon: int,
+    judged: npt.NDArray[np.int64],
+    ranks: Ranks,
 ) -> dict[str, Array]:
-    found = [baseline_forecasts(history[:, :at], calendar, harmonics, horizon) for at in judged]
-    return {name: np.stack([one[name] for one in found]) for name in BASELINES}
+    """Return the baselines at every origin, by name: (origin, station, lead)."""
+
+    def at(origin: int) -> Array:
+        found = baseline_forecasts(history[:, :origin], calendar, harmonics, horizon)
+        return np.stack([found[name] for name in BASELINES])
+
+    return dict(zip(BASELINES, np.moveaxis(ranks.each(judged.tolist(), at), 1, 0)))
+
+
+def _outlooks_at(
+    core: Core, history: Array, side: Side, calendar: Calendar, judged: npt.NDArray[np.int64], ranks: Ranks
+) -> list[Outlook]:
+    def at(origin: int) -> Array:
+        one = look_ahead(core, history[:, :origin], side.before(origin), calendar)
+        return np.concatenate([np.stack([one.normal, one.deviation, one.ridge], axis=2), one.network], axis=2)
+
+    return [Outlook(one[..., 0], one[..., 1], one[..., 2], one[..., 3:]) for one in ranks.each(judged.tolist(), at)]
 
 
 def _usual_spread(history: Array, calendar: Calendar, plan: NormalsPlan) -> Array:
@@ -277,11 +307,12 @@ def _better_model(outlooks: list[Outlook], transform: str, wanted: Array, scale:
     return found[source], source
 
 
-def _judges(stations: int, length: int, seed: int) -> npt.NDArray[np.int64]:
+def _some(stations: int, length: int) -> npt.NDArray[np.int64]:
+    """Return stations from everywhere, all where there are few."""
     most = max(_LEAST_JUDGES, _JUDGED_VALUES // length)
     if stations <= most:
         return np.arange(stations)
-    return np.sort(np.random.default_rng(seed).choice(stations, most, replace=False))
+    return np.sort(np.random.default_rng(0).choice(stations, most, replace=False))
 
 
 def mean_of_quantiles(quantiles: Array) -> Array:

@@ -29,16 +29,21 @@ class AnomalyLSTM(nn.Module):
         super().__init__()
         self.horizon = horizon
         self.cell = nn.LSTM(channels, hidden, batch_first=True)
-        self.drop = nn.Dropout(dropout)
+        self.dropout = dropout
         self.head = nn.Linear(hidden, horizon * len(QUANTILES))
         self.base = nn.Parameter(torch.zeros(horizon, len(QUANTILES)))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, windows: Tensor) -> Tensor:
+    def drawn(self, count: int) -> Tensor:
+        """Draw which units are dropped in training, for so many windows: 0, or what keeps the mean; (window, unit)."""
+        return torch.empty(count, self.cell.hidden_size).bernoulli_(1 - self.dropout).div_(1 - self.dropout)
+
+    def forward(self, windows: Tensor, keep: Tensor | None = None) -> Tensor:
         """Map (window, time, channel) to quantiles (window, lead, quantile) of what the ridge leaves."""
         states, _ = self.cell(windows)
-        departure: Tensor = self.head(self.drop(states[:, -1]))  # (window, lead * quantile)
+        last = states[:, -1] if keep is None else states[:, -1] * keep
+        departure: Tensor = self.head(last)  # (window, lead * quantile)
         return self.base + departure.view(-1, self.horizon, len(QUANTILES))
 
 
@@ -62,7 +67,10 @@ class ClassicLSTM(nn.Module):
         self.bias = nn.Parameter(bias)
         self.dense = nn.Linear(units, 1)
 
-    def forward(self, windows: Tensor) -> Tensor:
+    def drawn(self, count: int) -> None:
+        """Nothing is dropped in training."""
+
+    def forward(self, windows: Tensor, keep: None = None) -> Tensor:
         """Map (window, time, channel) to the next value (window,)."""
         hidden = windows.new_zeros(len(windows), self.units)
         state = torch.zeros_like(hidden)

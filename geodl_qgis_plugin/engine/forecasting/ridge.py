@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..ranks import Ranks
 from .seasons import Array
 
 _BLOCKS = 6
@@ -91,6 +92,17 @@ class RidgeSums:
             self._right[index] += design[rows].T @ right[rows]
             self._square[index] += (right[rows] ** 2).sum(axis=0)
             self._count[index] += rows.sum()
+
+    def join(self, ranks: Ranks, features_: int, leads: int) -> None:
+        """Add up what all processes have taken in; each says how many features and lead times there are."""
+        shapes: dict[str, tuple[int, ...]] = {
+            "_gram": (_BLOCKS, features_, features_),
+            "_right": (_BLOCKS, features_, leads),
+        }
+        shapes |= {"_square": (_BLOCKS, leads), "_count": (_BLOCKS,)}
+        for name, shape in shapes.items():
+            own = getattr(self, name)
+            setattr(self, name, ranks.sum(np.zeros(shape) if own is None else own))
 
     def solve(self) -> Ridge:
         """Choose the penalty of each lead time by leaving out one stretch after the other, and solve on all of them."""

@@ -196,6 +196,25 @@ def regions_of(coordinates: Array | None, stations: int) -> npt.NDArray[np.int64
     return labels
 
 
+def some_regions(regions: npt.NDArray[np.int64], most: int, seed: int, least_regions: int = 4) -> npt.NDArray[np.int64]:
+    """
+    Draw whole regions, about as many as hold ``most`` stations; all stations where there are no more than that.
+
+    Whole, since a station's window has its region's mean: a station drawn alone would be judged with less than it has.
+
+    Parameters
+    ----------
+    least_regions : int
+        So many are taken though they hold more stations than that: one region's weather is one draw.
+    """
+    if len(regions) <= most:
+        return np.arange(len(regions))
+    sizes = np.bincount(regions)
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(sizes))
+    count = max(least_regions, int(np.searchsorted(np.cumsum(sizes[order]), most)))
+    return np.flatnonzero(np.isin(regions, order[:count]))
+
+
 def _region_means(scaled: Array, regions: npt.NDArray[np.int64]) -> Array:
     result = np.zeros_like(scaled)
     seen = np.isfinite(scaled)
