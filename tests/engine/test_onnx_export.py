@@ -77,7 +77,7 @@ def test_any_size(model, tmp_path):
 
 
 class AsDeepness:
-    """Opens a file and classifies a tile as Deepness 0.7 does: its checks, its metadata, its scaling, its choice of class."""
+    """Opens a file and classifies a tile as Deepness does: its checks, its metadata, its scaling, its choice of class."""
 
     def __init__(self, data):
         self.session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
