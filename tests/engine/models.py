@@ -1,9 +1,12 @@
 """Classifiers with weights that nobody trained, as model files."""
 
+import numpy as np
 import torch
+from sklearn.ensemble import RandomForestClassifier
 
 from geodl_qgis_plugin.engine.classes import classes_from_names
 from geodl_qgis_plugin.engine.classification.classifier import load_classifier
+from geodl_qgis_plugin.engine.classification.networks.intake import Intake
 from geodl_qgis_plugin.engine.classification.prediction import receptive_halo_px
 from geodl_qgis_plugin.engine.model_file import stac_item, write_model
 from geodl_qgis_plugin.engine.rasters.grid import Grid
@@ -11,7 +14,7 @@ from tests.engine.planted import reference
 
 
 def unsettled(architecture, bands, seed=0):
-    """Return a net whose weights, batch norms and scaling are those of no fresh net."""
+    """Return a net, or an ensemble of nets, whose weights, batch norms and scaling are those of no fresh net."""
     torch.manual_seed(seed)
     net = architecture.build()
     with torch.no_grad():
@@ -21,21 +24,35 @@ def unsettled(architecture, bands, seed=0):
                 module.running_var.uniform_(0.5, 2)
                 module.weight.uniform_(0.5, 2)
                 module.bias.normal_(0, 0.3)
-    net.intake.offset.copy_(torch.linspace(2.0, 40.0, bands))
-    net.intake.scale.copy_(torch.linspace(1.0, 5.0, bands))
-    net.intake.derived_scale.uniform_(0.5, 2.0)
+            if isinstance(module, Intake):
+                module.offset.copy_(torch.linspace(2.0, 40.0, bands))
+                module.scale.copy_(torch.linspace(1.0, 5.0, bands))
+                module.derived_scale.uniform_(0.5, 2.0)
     return net
 
 
-def write_classifier(path, architecture, bands, names, *, tile_size_px=64, pixel_m=30.0, crs=26912, seed=0):
+def grown(architecture, features, classes, seed=0):
+    """Return a forest that was grown on made-up features."""
+    generator = np.random.default_rng(seed)
+    rows = generator.normal(20, 10, (400, features)).astype(np.float32)
+    forest = RandomForestClassifier(5, max_depth=4, random_state=seed).fit(rows, generator.integers(0, classes, 400))
+    net = architecture.build()
+    net.trees.take([tree.tree_ for tree in forest.estimators_], np.arange(classes))
+    return net
+
+
+def write_classifier(path, architecture, bands, names, *, tile_size_px=64, pixel_m=30.0, crs=26912, seed=0, net=None):
     """Write a model file of an architecture of the registry and return it, loaded."""
-    net = unsettled(architecture, len(bands), seed)
+    net = net or unsettled(architecture, len(bands), seed)
     halo = receptive_halo_px(net) if net.tile_size_px is None else 0
     grid = Grid(reference(crs).ExportToWkt(), (318000, pixel_m, 0, 4132000, 0, -pixel_m), 90, 70)
     part = {
         "architecture": architecture.as_dict(),
         "bands": [band.as_dict() for band in bands],
-        "scaling": {"offset": net.intake.offset.tolist(), "scale": net.intake.scale.tolist()},
+        "scaling": {
+            "offset": torch.linspace(2.0, 40.0, len(bands)).tolist(),
+            "scale": torch.linspace(1.0, 5.0, len(bands)).tolist(),
+        },
         "classes": [one.as_dict() for one in classes_from_names(names)],
         "grid": grid.as_dict(),
         "halo_px": halo,

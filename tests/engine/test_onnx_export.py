@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from geodl_qgis_plugin.engine.bands import Band
-from geodl_qgis_plugin.engine.classification.networks import NETS, Architecture, choose_architecture
+from geodl_qgis_plugin.engine.classification.networks import NAMES, NETS, Architecture, choose_architecture, ensemble_of
 from geodl_qgis_plugin.engine.errors import ModelFileError, SettingsError
 from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.model_file import stac_item, write_model
-from tests.engine.models import write_classifier
+from tests.engine.models import grown, write_classifier
 
 onnx = pytest.importorskip("onnx", reason="the extra geodl[onnx] is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="the extra geodl[onnx] is not installed")
@@ -26,6 +26,11 @@ SMALL = {"unet": {"widths": [4, 6, 8]}}
 
 
 def architecture(name):
+    """Return a small architecture by its name; the ensemble is one of two different nets."""
+    if name == "ensemble":
+        return ensemble_of(
+            [architecture("unet"), Architecture("unet", 3, 4, [0, 2], numbers={"widths": [4, 4]})], [2, 1]
+        )
     task = Architecture(name, 1, 2, [0]).task
     chosen = choose_architecture(name, task, BANDS, len(CLASSES), 64, SMALL.get(name))
     return (
@@ -54,7 +59,7 @@ def export(tmp_path, model, **settings):
     return path.read_bytes(), result, progress
 
 
-@pytest.fixture(scope="module", params=NETS)
+@pytest.fixture(scope="module", params=[*NETS, "ensemble"])
 def model(request, tmp_path_factory):
     """Return a classifier of each architecture that can be trained."""
     return write_classifier(
@@ -159,6 +164,18 @@ def test_refusals(tmp_path):
             "exportonnx", {"model": str(tmp_path / "f.geodl"), "output": str(tmp_path / "net.onnx")}, SilentProgress()
         )
     assert not (tmp_path / "net.onnx").exists()
+
+
+def test_forests_are_not_exported(tmp_path):
+    """What is neither a net nor an ensemble of nets is refused with the reason: every other architecture is exported above."""
+    assert set(NAMES) - set(NETS) == {"forest", "extra trees"}
+    for task in ("each pixel", "each tile"):
+        forest = choose_architecture("forest", task, BANDS, len(CLASSES), 8)
+        net = grown(forest, forest.build().trees.features, len(CLASSES))
+        model = write_classifier(tmp_path / "f.geodl", forest, BANDS, CLASSES, tile_size_px=8, net=net)
+        with pytest.raises(ModelFileError, match="decision trees are not written as ONNX"):
+            export(tmp_path, model)
+        assert not (tmp_path / "net.onnx").exists()
 
 
 def test_degrees(tmp_path):
