@@ -87,6 +87,7 @@ def _remembered(shocks, memory):
 
 def make(climate, path):
     """Write the stations in the format that the suffix names."""
+    gdal.UseExceptions()
     parts = [(at, min(at + STATIONS_AT_ONCE, len(climate.ids))) for at in range(0, len(climate.ids), STATIONS_AT_ONCE)]
     if path.suffix == ".nc":
         _make_netcdf(climate, path, parts)
@@ -222,7 +223,6 @@ def run(path, folder, scheduler):
 
 
 def main():
-    gdal.UseExceptions()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser("make")

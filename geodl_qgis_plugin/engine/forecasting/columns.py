@@ -161,23 +161,30 @@ class NumberReader:
 
     Missing codes and empty cells become NaN and are counted by code. A single mark behind a number (``4.5*``, the Met Office's
     "estimated") is taken off and counted.
+
+    Attributes
+    ----------
+    rows : int
+        How many are expected; room is made for them at once.
     """
 
     name: str
     missing_codes: str
-    _parts: list[Array] = field(default_factory=list)
+    rows: int = 0
+    _count: int = 0
     _odd: Counter[str] = field(default_factory=Counter)
     _remembered: dict[bytes, tuple[float, str | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._missing = {code.strip().lower() for code in self.missing_codes.split(",") if code.strip()}
+        self._values = np.empty(self.rows)
         self._missing_numbers = np.array(sorted({float(code) for code in self._missing if _is_number(code)}))
 
     def take(self, block: Block) -> None:
         """Take in the next rows."""
         data, mask = block
         if data.dtype.kind != "S":
-            self._parts.append(self._numbers(data.astype(float), mask))
+            self._add(self._numbers(data.astype(float), mask))
             return
         plain = not mask.any() and data.dtype.itemsize > 0 and _PLAIN[data.view(np.uint8)].all()
         if plain:
@@ -189,17 +196,11 @@ class NumberReader:
                 self._drop_codes(values, data)
         if not plain:
             values = self._texts([b"" if lost else text for text, lost in zip(data.tolist(), mask.tolist())])
-        self._parts.append(values)
+        self._add(values)
 
     def column(self) -> NumberColumn:
         """Return the column and what was found in it."""
-        values = np.empty(sum(map(len, self._parts)))
-        at = 0
-        self._parts.reverse()
-        while self._parts:
-            part = self._parts.pop()
-            values[at : at + len(part)] = part
-            at += len(part)
+        values, self._values = self._values[: self._count], np.empty(0)
         sentences = {
             _EMPTY: f"Rows without a value of {self.name}",
             _MARKED: f"Values of {self.name} with a mark behind the number, read without it",
@@ -208,6 +209,13 @@ class NumberReader:
         findings = [Finding(f"Values of {self.name} with the missing code {code}", self._odd[code]) for code in codes]
         findings += [Finding(text, self._odd[odd]) for odd, text in sentences.items() if self._odd[odd]]
         return NumberColumn(values, findings)
+
+    def _add(self, values: Array) -> None:
+        end = self._count + len(values)
+        if end > len(self._values):
+            self._values = np.concatenate([self._values[: self._count], np.empty(max(end, len(values)))])
+        self._values[self._count : end] = values
+        self._count = end
 
     def _numbers(self, values: Array, mask: npt.NDArray[np.bool_]) -> Array:
         values[mask] = np.nan

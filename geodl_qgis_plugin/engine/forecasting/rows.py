@@ -16,7 +16,7 @@ from .columns import Codes, Finding, count_codes
 from .frequency import Times
 from .seasons import Array
 
-STATIONS_A_GROUP = 512
+STATIONS_A_GROUP = 256
 
 
 @dataclass(frozen=True)

@@ -110,12 +110,13 @@ def read_table(
     definition = layer.GetLayerDefn()
     names = [definition.GetFieldDefn(index).GetName() for index in range(definition.GetFieldCount())]
     has_geometry = definition.GetGeomType() != ogr.wkbNone
+    expected = max(0, layer.GetFeatureCount())
     readers: dict[str, TextReader | NumberReader] = {}
     for name in names:
         if texts is None or name in texts:
             readers[name] = TextReader()
         elif name in numbers:
-            readers[name] = NumberReader(name, missing_codes)
+            readers[name] = NumberReader(name, missing_codes, expected)
     places = TextReader()
     count = 0
     for blocks, where in _blocks(layer, list(readers), has_geometry and points):
