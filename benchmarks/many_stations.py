@@ -192,10 +192,10 @@ def _kind(text):
 def read(path):
     """Read the series and print what that took."""
     from geodl_qgis_plugin.engine.forecasting.reading import read_series
-    from geodl_qgis_plugin.engine.forecasting.training_job import Settings, source_of
+    from geodl_qgis_plugin.engine.forecasting.series_settings import SeriesSettings, source_of
 
     started = time.perf_counter()
-    series = read_series(source_of(Settings(**source(path), output="")))
+    series = read_series(source_of(SeriesSettings(**source(path)), "found", "mean"))
     name = next(iter(series.values))
     print(
         f"  reading {path.name}: {np.isfinite(series.values[name]).sum():,} values, {time.perf_counter() - started:.0f} s, "

@@ -8,28 +8,22 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
-    QgsProcessingParameterEnum,
-    QgsProcessingParameterField,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
-    QgsProcessingParameterVectorLayer,
 )
 
-from .base import GeoDLAlgorithm
-from .train_forecaster import MISSING_CODES
+from .series_parameters import SeriesAlgorithm
 
 
-class ForecastSeries(GeoDLAlgorithm):
+class ForecastSeries(SeriesAlgorithm):
     """Forecasts station series with a trained model."""
 
     NAME, GROUP_ID = "forecastseries", "forecasting"
-    MODEL, INPUT, STATIONS, STATIONS_ID_FIELD = "MODEL", "INPUT", "STATIONS", "STATIONS_ID_FIELD"
-    STATION_FIELD, TIME_FIELD, VALUE_FIELD = "STATION_FIELD", "TIME_FIELD", "VALUE_FIELD"
-    HORIZON, HISTORY, VARIABLE, MISSING = "HORIZON", "HISTORY", "VARIABLE", "MISSING_CODES"
-    DUPLICATES, SCHEDULER = "DUPLICATES", "SCHEDULER"
+    AS_TRAINED = True
+    MODEL, HISTORY, VARIABLE, SCHEDULER = "MODEL", "HISTORY", "VARIABLE", "SCHEDULER"
     OUTPUT, CHARTS = "OUTPUT", "CHARTS"
 
     def displayName(self) -> str:
@@ -60,44 +54,8 @@ class ForecastSeries(GeoDLAlgorithm):
             QgsProcessingParameterFile(self.MODEL, self.tr("Model"), extension="geodl"),
             help=self.tr("A model made by “Train forecaster”."),
         )
-        self.add(
-            QgsProcessingParameterVectorLayer(self.INPUT, self.tr("Series"), [QgsProcessing.SourceType.TypeVector]),
-            help=self.tr("As for training: point layer, table, wide table or CF NetCDF file."),
-        )
-        fields = (
-            (self.STATION_FIELD, self.tr("Field with the station"), False),
-            (self.TIME_FIELD, self.tr("Field with the time"), False),
-            (self.VALUE_FIELD, self.tr("Fields to forecast"), True),
-        )
-        for name, title, several in fields:
-            self.add(
-                QgsProcessingParameterField(
-                    name, title, parentLayerParameterName=self.INPUT, allowMultiple=several, optional=True
-                ),
-                help=self.tr("If empty, the field is named as in training."),
-            )
-        self.add(
-            QgsProcessingParameterVectorLayer(
-                self.STATIONS,
-                self.tr("Points of the stations"),
-                [QgsProcessing.SourceType.TypeVectorAnyGeometry],
-                optional=True,
-            ),
-            help=self.tr("Needed if the series are a table."),
-        )
-        self.add(
-            QgsProcessingParameterField(
-                self.STATIONS_ID_FIELD,
-                self.tr("Field with the station id of the points"),
-                parentLayerParameterName=self.STATIONS,
-                optional=True,
-            ),
-            help=self.tr("If empty, the field is named as in training."),
-        )
-        self.add(
-            QgsProcessingParameterNumber(self.HORIZON, self.tr("Horizon (steps)"), whole, defaultValue=0, minValue=0),
-            help=self.tr("How many steps to forecast, at most as many as in training. 0: as many."),
-        )
+        self.add_series()
+        self.add_horizon(self.tr("How many steps to forecast, at most as many as in training. 0: as many."))
         self.add(
             QgsProcessingParameterNumber(
                 self.HISTORY, self.tr("Past steps in the layer"), whole, defaultValue=-1, minValue=-1
@@ -112,24 +70,7 @@ class ForecastSeries(GeoDLAlgorithm):
             help=self.tr("The model's name of the variable, where the field is named otherwise."),
             advanced=True,
         )
-        self.add(
-            QgsProcessingParameterString(
-                self.MISSING, self.tr("Missing codes"), defaultValue=MISSING_CODES, optional=True
-            ),
-            help=self.tr("Texts and numbers that stand for a missing value, separated by commas."),
-            advanced=True,
-        )
-        self.add(
-            QgsProcessingParameterEnum(
-                self.DUPLICATES,
-                self.tr("Rows of the same station and time"),
-                ["refuse", "mean", "first"],
-                defaultValue="refuse",
-                usesStaticStrings=True,
-            ),
-            help=self.tr("Refuse them, take their mean, or the first."),
-            advanced=True,
-        )
+        self.add_reading()
         self.add(
             QgsProcessingParameterString(self.SCHEDULER, self.tr("Dask scheduler"), optional=True),
             help=self.tr(

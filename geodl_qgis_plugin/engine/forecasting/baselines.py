@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .climatology import TRENDS, NormalsPlan, fit_normals, levels
+from .networks import QUANTILES
 from .seasons import Array, Calendar
 
 PERSISTENCE, SEASONAL_NAIVE = "persistence", "seasonal naive"
@@ -45,6 +46,27 @@ def baseline_forecasts(
             shift = levels(scaled, calendar)[:, -1:]
             found[CLIMATOLOGY[trend]] += shift * normals.deviation(calendar, length, length + horizon)
     return found
+
+
+def climatology_distribution(history: Array, calendar: Calendar, harmonics: dict[str, int], horizon: int) -> Array:
+    """
+    Return each station's own distribution about the record's mean for the season: what is known without any forecast.
+
+    Returns
+    -------
+    quantiles : (station, horizon, quantile)
+        In transformed units.
+    """
+    length = history.shape[1]
+    normals = fit_normals(history, calendar, NormalsPlan(harmonics, "none"))
+    scaled = (history - normals.expected(calendar, 0, length)) / normals.deviation(calendar, 0, length)
+    shape = np.full((len(history), len(QUANTILES)), np.nan)
+    known = np.isfinite(scaled).any(axis=1)
+    if known.any():
+        shape[known] = np.nanquantile(scaled[known], QUANTILES, axis=1).T
+    expected = normals.expected(calendar, length, length + horizon)
+    deviation = normals.deviation(calendar, length, length + horizon)
+    return np.asarray(expected[..., None] + shape[:, None, :] * deviation[..., None])
 
 
 def seasonal_naive(history: Array, season: int, horizon: int) -> Array:

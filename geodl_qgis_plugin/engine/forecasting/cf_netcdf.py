@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,13 @@ from ..errors import SeriesError, SourceError
 from ..files import check_source
 from .columns import Finding
 from .frequency import Frequency, Times
+from .joining import Places, to_series
 from .rows import GridRows, LongRows, Rows, on_one_axis
 from .seasons import Array
-from .series import Places, StationSeries, to_series
+from .series import StationSeries
+
+if TYPE_CHECKING:
+    from .reading import Source
 
 _SECONDS = {
     "second": 1,
@@ -38,10 +42,9 @@ _SECONDS = {
 _CALENDARS = ("", "standard", "gregorian", "proleptic_gregorian")
 
 
-def read_cf_series(
-    path: str, variables: list[str], frequency: Frequency | None, step: str = "", quantity: str = "mean"
-) -> StationSeries:
+def read_cf_series(path: str, source: Source, frequency: Frequency | None = None) -> StationSeries:
     """Read the station series of a CF NetCDF file; all variables over time if none is named."""
+    variables = [*source.variables, *source.covariates]
     group = _open(path)
     names = group.GetMDArrayNames() or []
     arrays = {name: group.OpenMDArray(name) for name in names}
@@ -90,7 +93,15 @@ def read_cf_series(
     reference = osr.SpatialReference()
     reference.ImportFromEPSG(4326)
     where = {name: (float(x), float(y)) for name, (x, y) in zip(stations, places)}
-    return to_series(rows, Places(where, reference.ExportToWkt()), step=step, quantity=quantity, frequency=frequency)
+    return to_series(
+        rows,
+        Places(where, reference.ExportToWkt(), _heights(arrays, stations)),
+        step=source.step,
+        quantity=source.quantity,
+        duplicates=source.duplicates,
+        frequency=frequency,
+        variables=source.variables or wanted[:1],
+    )
 
 
 def _open(path: str) -> Any:
@@ -175,6 +186,13 @@ def _names(arrays: dict[str, Any], count: int) -> list[str]:
             if len(texts) == count and len(set(texts)) == count:
                 return texts
     return [f"station {index + 1}" for index in range(count)]
+
+
+def _heights(arrays: dict[str, Any], stations: list[str]) -> dict[str, float]:
+    """Return the stations' elevations, where the file has them."""
+    array = _named(arrays, "alt", lambda one: _attribute(one, "standard_name") in ("altitude", "surface_altitude"))
+    heights = _values(array.ReadAsArray(), array).ravel() if array is not None else np.zeros(0)
+    return {name: float(height) for name, height in zip(stations, heights) if np.isfinite(height)}
 
 
 def _ragged_owner(arrays: dict[str, Any], times: Times) -> npt.NDArray[np.int64] | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -125,6 +125,81 @@ def training_curves(curves: Sequence[Curve]) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+@styled
+def gate_chart(skill: Array, ratio: Array, opened: npt.NDArray[np.bool_], step: str) -> Figure:
+    """
+    Draw what the gate saw, the model's skill against the best baseline at the earlier origins, and where it let it through.
+
+    Parameters
+    ----------
+    skill, ratio : (lead,)
+        As in `skill_gate.Gate`; bars reach one standard error to either side.
+    opened : (lead,) bool
+    """
+    figure = Figure(figsize=(WIDTH_IN * 0.75, 2.9))
+    axes = figure.add_subplot()
+    leads = np.arange(1, len(skill) + 1)
+    error = np.abs(np.divide(skill, ratio, out=np.zeros(len(skill)), where=np.abs(ratio) > 1e-6))
+    wire = {"ecolor": INK, "elinewidth": 0.8}
+    for mask, colour, label in ((opened, BLUE, "the model's own forecast"), (~opened, MUTED, "the best baseline's")):
+        if mask.any():
+            wires = 100 * error[mask] if len(leads) <= 40 else None
+            axes.bar(leads[mask], 100 * skill[mask], yerr=wires, color=colour, width=0.7, label=label, error_kw=wire)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.set(xlabel=f"Lead time (steps of {step})", ylabel="Skill (%)", xlim=(0.3, len(leads) + 0.7))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title="What is given", alignment="left")
+    return figure
+
+
+@styled
+def records(seen: npt.NDArray[np.bool_], edges: Times, names: Sequence[str]) -> Figure:
+    """
+    Draw when each station has values.
+
+    Parameters
+    ----------
+    seen : (station, stretch)
+        Whether most steps of a stretch have a value.
+    edges : (stretch + 1,)
+        Where the stretches of time begin and end.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.15 * len(names)))
+    axes = figure.add_subplot()
+    place = np.asarray(date2num(edges))
+    for row, own in enumerate(seen):
+        change = np.flatnonzero(np.diff(np.concatenate([[0], own.astype(int), [0]])))
+        spans = [(place[a], place[b] - place[a]) for a, b in zip(change[::2], change[1::2])]
+        axes.broken_barh(spans, (row - 0.35, 0.7), color=BLUE, linewidth=0)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(np.arange(len(names)), names, fontsize=7)
+    axes.set_xlim(place[0], place[-1])
+    axes.xaxis_date()
+    _dates(axes)
+    axes.grid(axis="x")
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+@styled
+def held_by_lead(held: Mapping[int, Array], step: str) -> Figure:
+    """Draw how often the intervals held at each lead time; by percent: (lead,)."""
+    figure = Figure(figsize=(WIDTH_IN / 2, 2.7))
+    axes = figure.add_subplot()
+    for (percent, share), colour in zip(held.items(), (BLUE, ORANGE)):
+        axes.plot(
+            np.arange(1, len(share) + 1), 100 * share, color=colour, marker="o", markersize=3, label=f"{percent} %"
+        )
+        axes.axhline(percent, color=colour, linewidth=1, linestyle=(0, (4, 3)))
+    lowest = min(float(np.nanmin(share)) for share in held.values()) if held else 0.5
+    axes.set(xlabel=f"Lead time (steps of {step})", ylabel="Held (%)", ylim=(min(60, 100 * lowest - 3), 101))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y")
+    axes.legend(ncols=2, loc="lower left")
     return figure
 
 

@@ -8,20 +8,25 @@ stay as they were before the first origin, as a user's would.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import Cancelled, SeriesError
 from ..messages import Progress
-from .baselines import naive_scale
+from .baselines import CLIMATOLOGY, climatology_distribution, naive_scale
 from .core import Side
-from .metrics import Scores, score_points, skill_interval
+from .metrics import Scores, coverage, crps, score_points, skill_interval, width
 from .origins import rolling_origins, step_of
 from .seasons import Array, Calendar
+from .transforms import backward, forward
 
 MODEL = "GeoDL"
+OWN_PARTS = (
+    "ridge",
+    "ridge and LSTM",
+)  # what the model is made of; no baselines, though they stand in the table beside it
 # (history, side, calendar) → quantiles (station, lead, quantile), normal (station, lead), points by method
 Method = Callable[[Array, Side, Calendar], tuple[Array, Array, dict[str, Array]]]
 
@@ -43,6 +48,8 @@ class Evaluation:
     scale : (station,)
     stations : (station,), optional
         Which stations were scored, if not all.
+    distributions : dict
+        Quantiles of those other methods that give them: (origin, station, lead, quantile).
     """
 
     origins: npt.NDArray[np.int64]
@@ -52,6 +59,7 @@ class Evaluation:
     normal: Array
     scale: Array
     stations: npt.NDArray[np.int64] | None = None
+    distributions: dict[str, Array] = field(default_factory=dict)
 
     def scores(self) -> dict[str, Scores]:
         """Return the scores of every method, the model first and the others from best to worst."""
@@ -60,6 +68,29 @@ class Evaluation:
             found, key=lambda name: (name != MODEL, found[name].mase if np.isfinite(found[name].mase) else np.inf)
         )
         return {name: found[name] for name in order}
+
+    @property
+    def best_baseline(self) -> str:
+        """The method with the lowest MASE that is neither the model nor a part of it."""
+        return next(name for name in self.scores() if name != MODEL and name not in OWN_PARTS)
+
+    def spread_scores(self, method: str, axis: tuple[int, ...] | None = None) -> dict[str, Array]:
+        """
+        Return CRPS, coverage and width of a method's intervals; nothing where it has none.
+
+        Parameters
+        ----------
+        axis : tuple of int, optional
+            What to average over; (0, 1) leaves the lead times, (0, 2) the stations.
+        """
+        quantiles = self.quantiles if method == MODEL else self.distributions.get(method)
+        if quantiles is None:
+            return {}
+        found = {"crps": crps(quantiles, self.observed, axis)}
+        for percent in (80, 90):
+            found[f"coverage_{percent}"] = coverage(quantiles, self.observed, percent, axis)
+            found[f"width_{percent}"] = width(quantiles, percent, axis)
+        return found
 
     def skill(self, reference: str) -> tuple[float, float, float]:
         """Return the model's skill against a method, with its 95 % interval from a block bootstrap."""
@@ -133,3 +164,23 @@ def evaluate(
         np.stack(normals),
         naive_scale(values[:, : origins[0]], calendar.frequency.season),
     )
+
+
+def add_climatology_distribution(
+    judged: Evaluation, values: Array, calendar: Calendar, harmonics: dict[str, int], transform: str
+) -> Evaluation:
+    """
+    Return the evaluation with the climatological distribution at every origin: what the model's CRPS is to be compared with.
+
+    Parameters
+    ----------
+    values : (station, time)
+        Of the scored stations, in the variable's own units.
+    """
+    horizon = judged.observed.shape[2]
+    found = [
+        climatology_distribution(forward(values[:, :origin], transform), calendar, harmonics, horizon)
+        for origin in judged.origins
+    ]
+    own = backward(np.stack(found), transform)
+    return replace(judged, distributions={**judged.distributions, CLIMATOLOGY["none"]: own})

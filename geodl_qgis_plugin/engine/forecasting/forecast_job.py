@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..dask_cluster import check_scheduler
 from ..errors import SeriesError
-from ..files import check_output
+from ..files import all_or_none
 from ..messages import Progress
 from ..model_file import read_model
 from ..reports.page import Page
@@ -26,35 +26,24 @@ from .forecast_layer import ForecastLayer
 from .forecaster import Forecaster, Prediction
 from .in_parts import answer_in_parts
 from .model import Fitted, ForecastModel, from_parts, make_side
-from .reading import MISSING_CODES, Source, read_series
+from .reading import Source
 from .seasons import Array
-from .series import DUPLICATES, StationSeries, last_seen
-from .training_job import names_of
+from .series import StationSeries, last_seen
+from .series_settings import SeriesSettings, check_outputs, names_of, read_and_tell, source_of
 from .transforms import backward, forward
 
 _MOST_FANS = 60
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Settings of the job ``forecastseries``."""
+@dataclass(frozen=True, kw_only=True)
+class Settings(SeriesSettings):
+    """Settings of the job ``forecastseries``; what is left empty is as it was in training."""
 
     model: str
-    input: str
     output: str
-    station_field: str = ""
-    time_field: str = ""
-    value_field: Any = ""
-    stations: str = ""
-    stations_id_field: str = ""
     horizon: int = option(0, at_least=0)
     history: int = option(-1, at_least=-1)
     variable: str = ""
-    covariates: Any = ""
-    elevation_field: str = ""
-    missing_codes: str = MISSING_CODES
-    time_format: str = ""
-    duplicates: str = option("refuse", choices=DUPLICATES)
     scheduler: str = ""
     charts: str | None = None
 
@@ -68,9 +57,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     SeriesError, SourceError, ModelFileError, OutputError
         Each with a sentence, before anything is written.
     """
-    check_output(settings.output)
-    if settings.charts:
-        check_output(settings.charts)
+    check_outputs(settings.output, settings.charts)
     if settings.scheduler:
         check_scheduler(settings.scheduler)
     file = read_model(settings.model)
@@ -84,10 +71,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
             f"{model.shape.horizon} or "
             "less, or train with a longer horizon."
         )
-    progress.update(0.05, "Reading the series")
-    series = read_series(source, model.frequency)
-    for finding in series.findings:
-        progress.message(finding.sentence)
+    series = read_and_tell(source, progress, model.frequency)
     origin = series.length
     layer = ForecastLayer(series, origin, Path(settings.model).stem)
     back = min(origin, settings.history if settings.history >= 0 else _usual_history(model))
@@ -108,12 +92,13 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         layer.add(variable, alive, past, _past_normals(fitted, values, series, back), found)
         fans += [(variable, name, past[row], found, row) for row, name in enumerate(chosen)]
         progress.update(0.1 + 0.7 * (index + 1) / len(names), f"Forecasting {variable}")
-    count = layer.write(settings.output)
-    progress.message(f"{count:,} points were written, {horizon} lead times from {series.start(origin)} on.")
     result = {"output": settings.output}
-    if settings.charts:
-        _charts(settings, series, fans, back, horizon).save(settings.charts)
-        result["charts"] = settings.charts
+    with all_or_none((settings.output, settings.charts)):
+        count = layer.write(settings.output)
+        if settings.charts:
+            _charts(settings, series, fans, back, horizon).save(settings.charts)
+            result["charts"] = settings.charts
+    progress.message(f"{count:,} points were written, {horizon} lead times from {series.start(origin)} on.")
     return result
 
 
@@ -134,29 +119,15 @@ def _source(settings: Settings, block: dict[str, Any], model: ForecastModel) -> 
                 f"model for {name}. If it is the same variable under another name, say so with VARIABLE."
             )
     names = dict(zip(said, fields or said))
-    missing = [
-        name
-        for name in model.covariates
-        if name not in (names_of(settings.covariates, "COVARIATES") or model.covariates)
-    ]
-    if missing:
-        raise SeriesError(f"The model needs the covariate {missing[0]} beside the values. Choose its field.")
+    given = names_of(settings.covariates, "COVARIATES") or model.covariates
+    missing = next((name for name in model.covariates if name not in given), None)
+    if missing is not None:
+        raise SeriesError(f"The model needs the covariate {missing} beside the values. Choose its field.")
     trained = block["settings"]
-    source = Source(
-        settings.input,
-        settings.station_field or trained["station_field"],
-        settings.time_field or trained["time_field"],
-        list(names.values()),
-        model.covariates,
-        settings.stations,
-        settings.stations_id_field or trained["stations_id_field"],
-        settings.elevation_field or trained["elevation_field"],
-        settings.missing_codes,
-        settings.time_format or trained["time_format"],
-        "" if trained["step"] == "found" else trained["step"],
-        model.quantity,
-        settings.duplicates,
-    )
+    as_trained = ("station_field", "time_field", "stations_id_field", "elevation_field", "time_format", "time_zone")
+    filled: dict[str, Any] = {name: getattr(settings, name) or str(trained.get(name, "")) for name in as_trained}
+    filled |= {"value_field": list(names.values()), "covariates": model.covariates}
+    source = source_of(replace(settings, **filled), str(trained["step"]), model.quantity)
     return source, names
 
 

@@ -10,7 +10,6 @@ from osgeo import osr
 
 from ..model_file import stac_item
 from .evaluation import MODEL, Evaluation
-from .metrics import coverage
 from .model import ForecastModel
 from .seasons import Array
 from .series import StationSeries
@@ -27,13 +26,14 @@ def forecaster_item(
     names = ", ".join(model.fitted)
     scores = {}
     for name, one in judged.items():
-        best = one.scores()
+        best, spread = one.scores(), one.spread_scores(MODEL)
         scores[name] = {
             "mase": best[MODEL].mase,
             "mae": best[MODEL].mae,
-            "mae_by_lead": best[MODEL].mae_by_lead.tolist(),
-            "coverage_80": float(coverage(one.quantiles, one.observed, 80)),
-            "coverage_90": float(coverage(one.quantiles, one.observed, 90)),
+            "crps": float(spread["crps"]),
+            "mae_by_lead": best[MODEL].by_lead.mae.tolist(),
+            "coverage_80": float(spread["coverage_80"]),
+            "coverage_90": float(spread["coverage_90"]),
             "baselines": {method: score.mase for method, score in best.items() if method != MODEL},
             "origins": len(one.origins),
         }

@@ -13,6 +13,16 @@ INTERVALS = {80: (QUANTILES.index(0.1), QUANTILES.index(0.9)), 90: (QUANTILES.in
 
 
 @dataclass(frozen=True)
+class Along:
+    """Scores along one axis, lead times or stations: arrays of its length, NaN where nothing was observed."""
+
+    mae: Array
+    rmse: Array
+    bias: Array
+    mase: Array
+
+
+@dataclass(frozen=True)
 class Scores:
     """
     Scores of one method.
@@ -24,18 +34,15 @@ class Scores:
     mase : float
         Mean over stations of the station's error over its seasonal naive scale (Hyndman and Koehler 2006,
         doi:10.1016/j.ijforecast.2006.03.001).
-    mae_by_lead, bias_by_lead : (lead,)
-    mase_by_station : (station,)
-        NaN where nothing was observed.
+    by_lead, by_station : Along
     """
 
     mae: float
     rmse: float
     bias: float
     mase: float
-    mae_by_lead: Array
-    bias_by_lead: Array
-    mase_by_station: Array
+    by_lead: Along
+    by_station: Along
 
 
 def score_points(found: Array, observed: Array, scale: Array) -> Scores:
@@ -48,16 +55,20 @@ def score_points(found: Array, observed: Array, scale: Array) -> Scores:
     scale : (station,)
     """
     error = found - observed
-    by_station = _mean(np.abs(error), (0, 2)) / scale
+    by_station = _along(error, (0, 2), _mean(np.abs(error), (0, 2)) / scale)
+    each = _mean(np.abs(error), (0,)) / scale[:, None]  # (station, lead)
     return Scores(
         float(_mean(np.abs(error), None)),
         float(np.sqrt(_mean(error**2, None))),
         float(_mean(error, None)),
-        float(np.nanmean(by_station)) if np.isfinite(by_station).any() else float("nan"),
-        _mean(np.abs(error), (0, 1)),
-        _mean(error, (0, 1)),
+        float(_mean(by_station.mase, None)),
+        _along(error, (0, 1), _mean(each, (0,))),
         by_station,
     )
+
+
+def _along(error: Array, axis: tuple[int, ...], mase: Array) -> Along:
+    return Along(_mean(np.abs(error), axis), np.sqrt(_mean(error**2, axis)), _mean(error, axis), mase)
 
 
 def crps(quantiles: Array, observed: Array, axis: tuple[int, ...] | None = None) -> Array:

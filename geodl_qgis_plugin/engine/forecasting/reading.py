@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from ..errors import SeriesError
 from .columns import Codes, Finding, RowPlaces, TextColumn, count_codes, numbers_of, texts_of
-from .frequency import Frequency
+from .frequency import Frequency, Times
+from .joining import Places, to_series
 from .rows import LongRows, on_one_axis
 from .seasons import Array
-from .series import Places, StationSeries, to_series
+from .series import StationSeries
 from .tables import LAYER_NAME, Table, field_names, read_table
-from .times import date_of_name, parse_times
+from .time_zones import in_utc, is_daily, zone_of
+from .times import Moments, date_of_name, parse_times
 
 MISSING_CODES = "---, -9999, -99999, 99999, -999.9, NA, NaN"
 _LEAST_DATES = 4  # columns whose names are dates make a wide table
@@ -45,6 +47,7 @@ class Source:
     elevation_field: str = ""
     missing_codes: str = MISSING_CODES
     time_format: str = ""
+    time_zone: str = ""
     step: str = ""
     quantity: str = "mean"
     duplicates: str = "refuse"
@@ -68,7 +71,7 @@ def read_series(source: Source, frequency: Frequency | None = None) -> StationSe
     if Path(path).suffix.lower() in (".nc", ".nc4", ".cdf"):
         from .cf_netcdf import read_cf_series  # noqa: PLC0415
 
-        return read_cf_series(path, source.variables + source.covariates, frequency, source.step, source.quantity)
+        return read_cf_series(path, source, frequency)
     names = field_names(source.input)
     dates = {name: date_of_name(name) for name in names if date_of_name(name)}
     if not source.time_field:
@@ -88,17 +91,21 @@ def read_series(source: Source, frequency: Frequency | None = None) -> StationSe
     places = _places(table, source)
     del table
     return to_series(
-        rows, places, step=source.step, quantity=source.quantity, duplicates=source.duplicates, frequency=frequency
+        rows,
+        places,
+        step=source.step,
+        quantity=source.quantity,
+        duplicates=source.duplicates,
+        frequency=frequency,
+        variables=source.variables,
     )
 
 
 def _long_rows(table: Table, source: Source) -> LongRows:
     when, who = table.texts(source.time_field, "TIME_FIELD"), _ids(table, source)
-    times, moved = parse_times(when.texts, source.time_field, source.time_format)
+    moments = parse_times(when.texts, source.time_field, source.time_format)
     findings = []
-    if moved.any():
-        findings.append(Finding("Times in another zone than UTC, moved to UTC", int(when.counts()[moved].sum())))
-    lost_times, nameless = np.isnat(times), np.array([not text for text in who.texts])
+    lost_times, nameless = np.isnat(moments.utc), np.array([not text for text in who.texts])
     if lost_times.any():
         findings.append(Finding("Rows without a time, left out", int(when.counts()[lost_times].sum())))
     if nameless.any():
@@ -116,8 +123,29 @@ def _long_rows(table: Table, source: Source) -> LongRows:
         station, moment = station[keep], moment[keep]
         values = {name: column[keep] for name, column in values.items()}
     stations, station = _renumbered(who.texts, station)
+    return _on_the_clock(moments, LongRows(stations, station, moments.wall, moment, values, findings), source)
+
+
+def _on_the_clock(moments: Moments, rows: LongRows, source: Source) -> LongRows:
+    """Count in UTC; days and longer steps by the calendar of the place. ``rows`` still have the texts' codes."""
+    zone = zone_of(source.time_zone) if source.time_zone else None
+    times, codes = moments.utc, rows.moment
+    if moments.zoned.any() or zone is not None:
+        local = _with_times(rows, moments.wall, codes)
+        if is_daily(next(local.groups()), local.times):
+            moved = int(count_codes(codes, len(times))[moments.utc != moments.wall].sum())
+            what = "Times in another zone than UTC; days and months are those of the place"
+            local.findings += [Finding(what, moved)] if moved else []
+            return local
+        times, codes, found = in_utc(moments, rows.station, codes, zone)
+        rows.findings += found
+    return _with_times(rows, times, codes)
+
+
+def _with_times(rows: LongRows, times: Times, codes: Codes) -> LongRows:
+    """Return the rows with distinct, ascending times; ``times`` (code,) are those that the codes stand for."""
     distinct, place = np.unique(times, return_inverse=True)  # NaT, if any, comes last and is no row's any more
-    return LongRows(stations, station, distinct[~np.isnat(distinct)], _through(place, moment), values, findings)
+    return replace(rows, times=distinct[~np.isnat(distinct)], moment=_through(place, codes))
 
 
 def _renumbered(texts: list[str], codes: Codes) -> tuple[list[str], Codes]:
@@ -139,7 +167,12 @@ def _wide_rows(table: Table, dates: dict[str, str], source: Source) -> LongRows:
         raise SeriesError(
             "A wide table has one row a station, but some station stands in several rows. Choose a TIME_FIELD instead."
         )
-    times, _ = parse_times(list(dates.values()), "of column names")
+    if len(source.variables) > 1 or source.covariates:
+        raise SeriesError(
+            "A wide table holds one variable, but several fields or covariates were named. Choose a TIME_FIELD, or leave "
+            "VALUE_FIELD and COVARIATES empty."
+        )
+    times = parse_times(list(dates.values()), "of column names").wall
     variable = source.variables[0] if source.variables else "value"
     matrix = np.stack([table.numbers(name, "VALUE_FIELD").values for name in dates], axis=1)
     missing = sum(finding.count for name in dates for finding in table.numbers(name, "VALUE_FIELD").findings)

@@ -1,48 +1,26 @@
 """
-Series of stations on one step: rows of station, time and value become a matrix, and what was odd about them is counted.
+Series of stations on one step, a matrix of stations and steps for each variable, with what was odd about them, counted.
 
-Nothing is filled in here: a gap is NaN, and every row that was dropped or joined is told.
+Nothing is ever filled in: a gap is NaN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import SeriesError
 from .columns import Finding
-from .frequency import DAY_S, HOUR_S, Frequency, Sampled, Times, find_frequency
-from .rows import STATIONS_A_GROUP, GridRows, LongRows, Rows
+from .frequency import Frequency
 from .seasons import Array, Calendar
 
 DUPLICATES = ("refuse", "mean", "first")
 QUANTITIES = ("mean", "sum")
 LEAST_VALUES = 24
 _FOLDS = ((np.minimum, np.inf), (np.maximum, -np.inf))
-_LEAST_SHARE = {"mean": 0.5, "sum": 0.9}  # of a longer step's values that must be there
-
-
-@dataclass(frozen=True)
-class Places:
-    """
-    Where stations are.
-
-    Attributes
-    ----------
-    coordinates : dict
-        By station id: easting and northing, or longitude and latitude.
-    crs : str
-        WKT, empty if unknown.
-    elevation : dict
-        By station id, where a field gives it.
-    """
-
-    coordinates: dict[str, tuple[float, float]]
-    crs: str
-    elevation: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,75 +74,30 @@ class StationSeries:
         )
 
 
-def to_series(
-    rows: Rows,
-    places: Places,
-    *,
-    step: str = "",
-    quantity: str = "mean",
-    duplicates: str = "refuse",
-    frequency: Frequency | None = None,
-) -> StationSeries:
-    """
-    Put rows on one step.
-
-    Parameters
-    ----------
-    step : str
-        A step to bring the values to, as in `frequency.STEPS`; found from the times if empty.
-    quantity : str
-        ``mean`` or ``sum``: how values are joined into a longer step.
-    duplicates : str
-        What to do with rows of the same station and time.
-    frequency : Frequency, optional
-        The step that is known already, from a model.
-    """
-    if frequency is None:
-        frequency = Frequency.from_words(step, rows.times) if step else find_frequency(*_sampled(rows))
-    number = frequency.number(rows.times)
-    first = int(number.min())
-    length = int(number.max()) - first + 1
-    if length > 50 * len(rows) + 100_000:
-        raise SeriesError(
-            f"From {rows.times.min()} to {rows.times.max()} there are {length:,} steps of {frequency.words}, but only "
-            f"{len(rows):,} rows. Check "
-            "the times: one of them is probably wrong."
-        )
-    how = "first" if duplicates == "first" and not step else quantity
-    matrices, twice = _matrices(rows, number - first, length, how, step, duplicates == "refuse")
-    if not step and duplicates == "refuse":
-        _refuse_duplicates(twice, rows, frequency)
-    findings = list(rows.findings)
-    if twice.any():
-        findings.append(
-            Finding("Rows of a station and time that was there before", int(twice.sum()), f"{duplicates} taken")
-        )
-    findings += _moved_starts(rows, number, frequency, step)
-    series = StationSeries(
-        rows.stations,
-        frequency,
-        first,
-        matrices,
-        np.array([places.coordinates.get(name, (np.nan, np.nan)) for name in rows.stations], dtype=float).reshape(
-            -1, 2
-        ),
-        places.crs,
-        np.array([places.elevation.get(name, np.nan) for name in rows.stations], dtype=float),
-        findings,
-    )
-    _refuse_placeless(series)
-    return replace(series, findings=[*findings, *_gaps(series)])
-
-
-def usable(series: StationSeries, variable: str, least: int, horizon: int) -> StationSeries:
+def usable(series: StationSeries, variables: Sequence[str], least: int, horizon: int) -> StationSeries:
     """
     Leave out the stations that nothing can be learnt from, and tell which; refuse if none is left.
+
+    A station that has enough of one variable and too little of another is kept, without the latter's values.
 
     Parameters
     ----------
     least : int
         Values that a station must have.
     """
+    values, findings = dict(series.values), []
+    some = np.zeros(len(series.stations), dtype=bool)
+    for name in variables:
+        keep, found = _usable(series, name, least, horizon)
+        values[name] = np.where(keep[:, None], series.values[name], np.nan)
+        findings += found
+        some |= keep
+    return replace(series, values=values).only(some, findings)
+
+
+def _usable(
+    series: StationSeries, variable: str, least: int, horizon: int
+) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
     values = series.values[variable]
     counts = np.isfinite(values).sum(axis=1)
     if not counts.any():
@@ -188,12 +121,14 @@ def usable(series: StationSeries, variable: str, least: int, horizon: int) -> St
         )
     findings = []
     for mask, what in (
-        (short, f"Stations left out, with fewer than {least} values"),
-        (constant & ~short, "Stations left out, whose values never change"),
+        (short, f"Stations left out of {variable}, with fewer than {least} values"),
+        (constant & ~short, f"Stations left out of {variable}, whose values never change"),
     ):
         if mask.any():
-            findings.append(Finding(what, int(mask.sum()), _some([series.stations[i] for i in np.flatnonzero(mask)])))
-    return series.only(keep, findings) if findings else series
+            findings.append(
+                Finding(what, int(mask.sum()), some_names([series.stations[i] for i in np.flatnonzero(mask)]))
+            )
+    return keep, findings
 
 
 def last_seen(values: Array) -> npt.NDArray[np.int64]:
@@ -203,162 +138,6 @@ def last_seen(values: Array) -> npt.NDArray[np.int64]:
     return np.where(seen.any(axis=1), last, -1)
 
 
-def _sampled(rows: Rows) -> tuple[Callable[[], Iterator[Sampled]], Times, npt.NDArray[np.int64]]:
-    """Return what `find_frequency` looks at."""
-    seconds = rows.times.astype("datetime64[s]").astype(np.int64)
-
-    def groups() -> Iterator[Sampled]:
-        if isinstance(rows, GridRows):  # all stations have the same times
-            yield seconds, np.zeros(len(seconds), dtype=np.int64)
-            return
-        for group in rows.groups():
-            yield seconds[group.moment], group.station
-
-    return groups, rows.times, rows.moment_counts()
-
-
-def _matrices(
-    rows: Rows, column: npt.NDArray[np.int64], length: int, how: str, step: str, refuse: bool
-) -> tuple[dict[str, Array], Twice]:
-    """Return the variables (station, time), and the rows whose station and time stood before; not joined if refused."""
-    found = {name: np.full((len(rows.stations), length), np.nan) for name in rows.names}
-    if isinstance(rows, GridRows) and not step and len(np.unique(column)) == len(column):
-        for at in range(0, len(rows.stations), STATIONS_A_GROUP):
-            some = slice(at, min(at + STATIONS_A_GROUP, len(rows.stations)))
-            for name, matrix in found.items():
-                matrix[some, column] = rows.block(name, some.start, some.stop)
-        return found, Twice([], [])
-    twice = Twice([], [])
-    counts = {name: np.zeros(matrix.shape, dtype=np.uint32) for name, matrix in found.items()} if step else {}
-    for group in rows.groups():
-        again = group.again
-        if again.any():
-            twice.rows.append(group.row[again])
-            twice.moments.append(group.moment[again])
-            if refuse and not step:
-                continue
-        place = (group.station - group.first) * length + column[group.moment]
-        alone = not step and bool((place[1:] > place[:-1]).all())
-        some = slice(group.first, group.last)
-        for name, matrix in found.items():
-            values = rows.column(name, group)
-            if alone:
-                matrix[some].reshape(-1)[place] = values
-                continue
-            joined, count = _joined(place, values, matrix[some].size, how, step)
-            matrix[some] = joined.reshape(-1, length)
-            if step:
-                counts[name][some] = count.reshape(-1, length)
-    for name, many in counts.items():
-        if many.any():
-            found[name][many < _LEAST_SHARE[how] * np.median(many[many > 0])] = np.nan
-    return found, twice
-
-
-def _joined(
-    place: npt.NDArray[np.int64], column: Array, size: int, how: str, step: str
-) -> tuple[Array, npt.NDArray[np.int64]]:
-    """Return what the rows of each of ``size`` places come to, NaN where there is none, and how many there are."""
-    seen = np.isfinite(column)
-    at = place[seen]
-    count = np.bincount(at, minlength=size)
-    if how == "first":
-        result = np.full(size, np.nan)
-        result[at[::-1]] = column[seen][::-1]
-        return result, count
-    total = np.bincount(at, weights=column[seen], minlength=size)
-    # duplicates of a step that was found are one measurement told twice: even of rain their mean is taken
-    return np.where(count > 0, total / np.maximum(count, 1) if how == "mean" or not step else total, np.nan), count
-
-
-@dataclass(frozen=True)
-class Twice:
-    """Rows whose station and time stood before, group by group: their places in the source, and which times they have."""
-
-    rows: list[npt.NDArray[np.int64]]
-    moments: list[npt.NDArray[np.int64]]
-
-    def sum(self) -> int:
-        """Return how many there are."""
-        return sum(map(len, self.rows))
-
-    def any(self) -> bool:
-        """Whether there are any."""
-        return bool(self.rows)
-
-
-def _refuse_duplicates(twice: Twice, rows: Rows, frequency: Frequency) -> None:
-    if not twice.any():
-        return
-    places, moments = np.concatenate(twice.rows), np.concatenate(twice.moments)
-    first = int(places.argmin())
-    times = rows.times[moments]
-    months = set(times.astype("datetime64[M]").astype(int) % 12)
-    saving = (
-        frequency.count <= HOUR_S
-        and frequency.unit == "second"
-        and months <= {2, 3, 9, 10}
-        and twice.sum() < len(rows) / 200
-    )
-    hint = (
-        " They all fall in the autumn hour that comes twice: these may be local times with daylight saving; use UTC."
-        if saving
-        else ""
-    )
-    station = rows.station[places[first]] if isinstance(rows, LongRows) else places[first] // len(rows.times)
-    raise SeriesError(
-        f"{twice.sum():,} rows have a station and time that stood before (first {rows.stations[int(station)]}, "
-        f"{str(times[first]).replace('T', ' ')}). Remove them, or say with DUPLICATES to take their mean or the first.{hint}"
-    )
-
-
-def _refuse_placeless(series: StationSeries) -> None:
-    lost = ~np.isfinite(series.coordinates).all(axis=1)
-    if lost.any():
-        names = _some([series.stations[index] for index in np.flatnonzero(lost)])
-        raise SeriesError(
-            f"{int(lost.sum())} of {len(lost)} stations have no place ({names}). Give a point layer, or choose under "
-            "STATIONS the points "
-            "of the stations; the ids must be the same texts there, leading zeros included."
-        )
-
-
-def _moved_starts(rows: Rows, number: npt.NDArray[np.int64], frequency: Frequency, step: str) -> list[Finding]:
-    if step or frequency.unit == "month":
-        return []
-    off = frequency.start(number) != rows.times
-    if not off.any():
-        return []
-    what = f"Times that were not on the step and count for the {frequency.words} that they fall in"
-    return [Finding(what, int(rows.moment_counts()[off].sum()))]
-
-
-def _gaps(series: StationSeries) -> list[Finding]:
-    findings = []
-    for name, values in series.values.items():
-        last = last_seen(values)
-        first = values.shape[1] - 1 - last_seen(values[:, ::-1])
-        inside = int((last - first + 1)[last >= 0].sum())
-        missing = inside - int(np.isfinite(values).sum())
-        if missing:
-            findings.append(
-                Finding(
-                    f"Steps of {name} without a value between a station's first and last",
-                    missing,
-                    f"{missing / inside:.1%}",
-                )
-            )
-        behind = max(2, round(min(series.frequency.steps_per_year, 30 * DAY_S / max(1, _seconds(series.frequency)))))
-        ended = (last >= 0) & (last < values.shape[1] - behind)
-        if ended.any():
-            names = _some([series.stations[index] for index in np.flatnonzero(ended)])
-            findings.append(Finding(f"Stations whose {name} ended before the others'", int(ended.sum()), names))
-    return findings
-
-
-def _seconds(frequency: Frequency) -> float:
-    return frequency.count * (DAY_S * 30.44 if frequency.unit == "month" else 1.0)
-
-
-def _some(names: list[str], most: int = 6) -> str:
+def some_names(names: list[str], most: int = 6) -> str:
+    """Return the first names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .baselines import BASELINES, CLIMATOLOGY
+from .baselines import CLIMATOLOGY
 from .evaluation import MODEL, Evaluation
 from .geopackage import write_points
-from .metrics import coverage, score_points, width
 from .seasons import Array
 from .series import StationSeries
 from .styles import skill_style
@@ -22,8 +21,10 @@ FIELDS = {
     "variable": "text",
     "values_scored": "int",
     "mae": "real",
+    "rmse": "real",
     "bias": "real",
     "mase": "real",
+    "crps": "real",
     "mase_climatology": "real",
     "skill_climatology": "real",
     "best_baseline": "text",
@@ -31,6 +32,7 @@ FIELDS = {
     "beats_baseline": "int",
     "coverage_80": "real",
     "coverage_90": "real",
+    "width_80": "real",
     "width_90": "real",
 }
 
@@ -43,6 +45,8 @@ def write_skill_layer(path: str | Path, series: StationSeries, judged: Mapping[s
         rows, scored = station_skill(one)
         stations = np.arange(len(series.stations)) if one.stations is None else one.stations
         for row, station in enumerate(stations):
+            if not rows["values_scored"][row]:
+                continue
             columns["station"].append(series.stations[station])
             columns["variable"].append(variable)
             columns["best_baseline"].append(scored)
@@ -56,25 +60,19 @@ def write_skill_layer(path: str | Path, series: StationSeries, judged: Mapping[s
 
 def station_skill(judged: Evaluation) -> tuple[dict[str, Array], str]:
     """Return the columns of the skill layer by name, (station,), and the best baseline over all stations."""
-    scores = {name: score_points(points, judged.observed, judged.scale) for name, points in judged.points.items()}
-    baselines = [name for name in scores if name in BASELINES]
-    best = min(baselines, key=lambda name: np.nan_to_num(scores[name].mase, nan=np.inf))
+    scores, best = judged.scores(), judged.best_baseline
     # climatology in the usual sense: the mean of the record, whatever trend the model uses
-    climate, own, other = scores[CLIMATOLOGY["none"]], scores[MODEL], scores[best]
-    error = judged.points[MODEL] - judged.observed
-    seen = np.isfinite(error).sum(axis=(0, 2))
+    own, climate, other = (scores[name].by_station for name in (MODEL, CLIMATOLOGY["none"], best))
     with np.errstate(invalid="ignore", divide="ignore"):
         rows = {
-            "values_scored": seen,
-            "mae": own.mase_by_station * judged.scale,
-            "bias": np.nansum(error, axis=(0, 2)) / np.where(seen > 0, seen, np.nan),
-            "mase": own.mase_by_station,
-            "mase_climatology": climate.mase_by_station,
-            "skill_climatology": 1 - own.mase_by_station / climate.mase_by_station,
-            "skill_best": 1 - own.mase_by_station / other.mase_by_station,
-            "beats_baseline": (own.mase_by_station < other.mase_by_station).astype(int),
-            "coverage_80": coverage(judged.quantiles, judged.observed, 80, (0, 2)),
-            "coverage_90": coverage(judged.quantiles, judged.observed, 90, (0, 2)),
-            "width_90": width(judged.quantiles, 90, (0, 2)),
+            "values_scored": np.isfinite(judged.points[MODEL] - judged.observed).sum(axis=(0, 2)),
+            "mae": own.mae,
+            "rmse": own.rmse,
+            "bias": own.bias,
+            "mase": own.mase,
+            "mase_climatology": climate.mase,
+            "skill_climatology": 1 - own.mase / climate.mase,
+            "skill_best": 1 - own.mase / other.mase,
+            "beats_baseline": (own.mase < other.mase).astype(int),
         }
-    return rows, best
+    return rows | judged.spread_scores(MODEL, (0, 2)), best

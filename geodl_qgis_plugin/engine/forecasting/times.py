@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import numpy as np
@@ -20,7 +21,25 @@ _FORMATS = (
 _SLASHED = re.compile(r"^(\d{1,2})/(\d{1,2})/(\d{4})( .*)?$")
 
 
-def parse_times(texts: Sequence[str], field: str, format_: str = "") -> tuple[Times, npt.NDArray[np.bool_]]:
+@dataclass(frozen=True)
+class Moments:
+    """
+    The times of a column.
+
+    Attributes
+    ----------
+    utc, wall : (text,) datetime64[s]
+        In UTC, and as the clock on the wall showed them; NaT where the text is empty. Times without a zone are the same twice.
+    zoned : (text,) bool
+        Which had a zone.
+    """
+
+    utc: Times
+    wall: Times
+    zoned: npt.NDArray[np.bool_]
+
+
+def parse_times(texts: Sequence[str], field: str, format_: str = "") -> Moments:
     """
     Parse the distinct texts of a time column.
 
@@ -30,29 +49,24 @@ def parse_times(texts: Sequence[str], field: str, format_: str = "") -> tuple[Ti
         Its name, for the message.
     format_ : str
         As for ``strptime``; found by itself if empty.
-
-    Returns
-    -------
-    times : (text,) datetime64[s]
-        In UTC, NaT where the text is empty.
-    moved : (text,)
-        Which had another zone than UTC and were moved.
     """
     kinds = {text: None for text in texts if text}
     if not kinds:
         raise SeriesError(
             f"The field {field} is empty in every row, so there are no times. Choose the field with the times."
         )
-    parsed = _parse_all(list(kinds), field, format_)
-    table, moved = {}, set()
-    for text, moment in zip(kinds, parsed):
-        if moment.tzinfo is not None:
-            if moment.utcoffset():
-                moved.add(text)
-            moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
-        table[text] = np.datetime64(moment, "s")
-    times = np.array([table.get(text, np.datetime64("NaT", "s")) for text in texts], dtype="datetime64[s]")
-    return times, np.array([text in moved for text in texts], dtype=bool)
+    nothing = (np.datetime64("NaT", "s"), np.datetime64("NaT", "s"), False)
+    table = {}
+    for text, moment in zip(kinds, _parse_all(list(kinds), field, format_)):
+        wall, zoned = moment.replace(tzinfo=None), moment.tzinfo is not None
+        utc = moment.astimezone(timezone.utc).replace(tzinfo=None) if zoned else wall
+        table[text] = (np.datetime64(utc, "s"), np.datetime64(wall, "s"), zoned)
+    rows = [table.get(text, nothing) for text in texts]
+    return Moments(
+        np.array([row[0] for row in rows], dtype="datetime64[s]"),
+        np.array([row[1] for row in rows], dtype="datetime64[s]"),
+        np.array([row[2] for row in rows], dtype=bool),
+    )
 
 
 def date_of_name(name: str) -> str:

@@ -13,25 +13,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import SettingsError
-from ..files import check_output
+from ..files import all_or_none
 from ..messages import PartOfProgress, Progress
 from ..model_file import write_model
 from ..settings import as_dict, option
-from .classic import fit_classic
+from .classic import Classic, fit_classic
 from .core import Side
-from .evaluation import MODEL, Evaluation, evaluate, evaluation_origins
+from .evaluation import MODEL, Evaluation, add_climatology_distribution, evaluate, evaluation_origins
 from .forecaster import fit_forecaster
 from .frequency import DAY_S, STEPS, Frequency
 from .input_length import default_input_length
 from .item import forecaster_item
-from .metrics import coverage
 from .model import Fitted, ForecastModel, Statics, answer, make_side, make_statics, to_parts
-from .other_packages import add_statistical_baselines
-from .reading import MISSING_CODES, Source, read_series
+from .other_packages import CHOICES as STATISTICAL_CHOICES
+from .other_packages import add_statistical_baselines, check_statistical_baselines
 from .report import write_report
 from .seasons import Array, Calendar
-from .series import DUPLICATES, QUANTITIES, StationSeries, usable
+from .series import QUANTITIES, StationSeries, usable
+from .series_settings import SeriesSettings, check_outputs, read_and_tell, source_of
 from .skill_layer import write_skill_layer
 from .transforms import choose_transform
 from .windows import Shape
@@ -39,34 +38,22 @@ from .windows import Shape
 _MOST_ORIGINS = 24
 _SCORED_VALUES = 20_000_000  # stations are drawn for the evaluation where there are more
 ARCHITECTURES = ("anomaly", "classic")
-_STATIC_CHOICES = ("elevation", "coordinates")
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(SeriesSettings):
     """Settings of the job ``trainforecaster``."""
 
-    input: str
     output: str
-    station_field: str = ""
-    time_field: str = ""
-    value_field: Any = ""
-    stations: str = ""
-    stations_id_field: str = ""
     horizon: int = option(0, at_least=0, at_most=10_000)
     input_length: int = option(0, at_least=0, at_most=10_000)
     architecture: str = option("anomaly", choices=ARCHITECTURES)
     quantity: str = option("mean", choices=QUANTITIES)
     transform: str = option("auto", choices=("auto", "none", "sqrt"))
     step: str = option("found", choices=("found", *STEPS))
-    covariates: Any = ""
-    elevation_field: str = ""
     use_coordinates: bool = False
-    missing_codes: str = MISSING_CODES
-    time_format: str = ""
-    duplicates: str = option("refuse", choices=DUPLICATES)
     origins: int = option(0, at_least=0, at_most=500)
-    compare_statistical: bool = False
+    compare_statistical: str = option("auto", choices=STATISTICAL_CHOICES)
     seed: int = option(0, at_least=0)
     report: str | None = None
     skill: str | None = None
@@ -81,31 +68,18 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     SeriesError, SourceError, SettingsError, OutputError
         Each with a sentence, before anything is written.
     """
-    for path in (settings.output, settings.report, settings.skill):
-        if path:
-            check_output(path)
-    source = source_of(settings)
-    progress.update(0.01, "Reading the series")
-    series = read_series(source)
+    check_outputs(settings.output, settings.report, settings.skill)
+    check_statistical_baselines(settings.compare_statistical)
+    source = source_of(settings, settings.step, settings.quantity)
+    series = read_and_tell(source, progress)
     variables = source.variables or list(series.values)[:1]
     horizon = settings.horizon or default_horizon(series.frequency)
     shape = Shape(settings.input_length or default_input_length(series.frequency, horizon), horizon)
-    for name in variables:
-        series = usable(series, name, least_values(horizon), horizon)
+    series = usable(series, variables, least_values(horizon), horizon)
     origins = evaluation_origins(
         series.length, horizon, series.frequency.season, _MOST_ORIGINS, settings.origins or None
     )
-    for finding in series.findings:
-        progress.message(finding.sentence)
-    progress.message(
-        f"{len(series.stations):,} stations, {series.length:,} steps of {series.frequency.words}, season of "
-        f"{series.frequency.season} steps."
-    )
-    if "year" in series.calendar.cycles and series.length < 2 * series.frequency.steps_per_year:
-        progress.warning(
-            "The record is shorter than two years, so the yearly cycle cannot be told: what is called normal follows the "
-            "last weeks."
-        )
+    _tell(series, variables, progress)
     fitted: dict[str, Fitted] = {}
     judged: dict[str, Evaluation] = {}
     statics = _statics(series, settings)
@@ -127,57 +101,48 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
             PartOfProgress(part, 0, 0.4),
         )
         judged[name] = _judge(
-            first, values, side, series.calendar, origins, horizon, settings, PartOfProgress(part, 0.4, 0.6)
+            first, values, side, series.calendar, origins, horizon, settings, PartOfProgress(part, 0.4, 0.55)
         )
-        if settings.compare_statistical:
-            judged[name] = add_statistical_baselines(judged[name], values, series.frequency.season, progress)
+        judged[name] = add_statistical_baselines(
+            judged[name],
+            values,
+            series.frequency.season,
+            settings.compare_statistical,
+            PartOfProgress(part, 0.55, 0.65),
+        )
         transform = choose_transform(values, settings.transform, settings.quantity == "sum")
-        fitted[name] = _fit(values, side, series.calendar, shape, transform, settings, PartOfProgress(part, 0.6, 1.0))
+        fitted[name] = _fit(values, side, series.calendar, shape, transform, settings, PartOfProgress(part, 0.65, 1.0))
     model = ForecastModel(fitted, series.frequency, series.stations, source.covariates, statics, settings.quantity)
     progress.update(0.92, "Writing the report")
     page = write_report(model, series, judged, as_dict(settings))
     block, arrays = to_parts(model)
     item = forecaster_item(model, series, judged, block, as_dict(settings))
-    write_model(settings.output, item, arrays, page.html())
     result: dict[str, Any] = {"output": settings.output}
-    if settings.report:
-        page.save(settings.report)
-        result["report"] = settings.report
-    if settings.skill:
-        write_skill_layer(settings.skill, series, judged)
-        result["skill"] = settings.skill
+    with all_or_none((settings.output, settings.report, settings.skill)):
+        write_model(settings.output, item, arrays, page.html())
+        if settings.report:
+            page.save(settings.report)
+            result["report"] = settings.report
+        if settings.skill:
+            write_skill_layer(settings.skill, series, judged)
+            result["skill"] = settings.skill
     return result | _numbers(judged, progress)
 
 
-def source_of(settings: Any) -> Source:
-    """Return where the series are, from the settings of either job."""
-    variables = names_of(settings.value_field, "VALUE_FIELD")
-    if settings.time_field and not variables:
-        raise SettingsError("VALUE_FIELD is empty. Choose the field with the values.")
-    return Source(
-        settings.input,
-        settings.station_field,
-        settings.time_field,
-        variables,
-        names_of(settings.covariates, "COVARIATES"),
-        settings.stations,
-        settings.stations_id_field,
-        settings.elevation_field,
-        settings.missing_codes,
-        settings.time_format,
-        "" if settings.step == "found" else settings.step,
-        settings.quantity,
-        settings.duplicates,
+def _tell(series: StationSeries, variables: list[str], progress: Progress) -> None:
+    """Tell what will be learnt from."""
+    progress.message(
+        f"{len(series.stations):,} stations, {series.length:,} steps of {series.frequency.words}, season of "
+        f"{series.frequency.season} steps."
     )
-
-
-def names_of(value: Any, what: str) -> list[str]:
-    """Return field names, given as a list or as a text with semicolons."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(";") if part.strip()]
-    if isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value):
-        return list(value)
-    raise SettingsError(f"{what} is {value!r}, but must be the name of a field, or several in a list.")
+    others = [name for name in series.values if name not in variables]
+    if len(variables) == 1 and others:
+        progress.message(f"{variables[0]} is forecast. There is also {', '.join(others)}.")
+    if "year" in series.calendar.cycles and series.length < 2 * series.frequency.steps_per_year:
+        progress.warning(
+            "The record is shorter than two years, so the yearly cycle cannot be told: what is called normal follows the "
+            "last weeks."
+        )
 
 
 def default_horizon(frequency: Frequency) -> int:
@@ -223,6 +188,8 @@ def _judge(
         return found.quantiles, found.normal, found.parts
 
     judged = evaluate(method, values[scored], side.of(scored), calendar, origins, horizon, progress)
+    harmonics = model.harmonics if isinstance(model, Classic) else model.core.plan.harmonics
+    judged = add_climatology_distribution(judged, values[scored], calendar, harmonics, model.transform)
     return replace(judged, stations=scored)
 
 
@@ -242,7 +209,7 @@ def _numbers(judged: dict[str, Evaluation], progress: Progress) -> dict[str, flo
     found = []
     for name, one in judged.items():
         scores = one.scores()[MODEL]
-        held = float(coverage(one.quantiles, one.observed, 90))
+        held = float(one.spread_scores(MODEL)["coverage_90"])
         found.append((scores.mase, scores.mae, held))
         progress.message(
             f"{name}: MASE {scores.mase:.3f}, mean absolute error {scores.mae:.3f}, 90 % intervals held {held:.0%} of the time."

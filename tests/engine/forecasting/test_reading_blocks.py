@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from osgeo import gdal, ogr
 
-from geodl_qgis_plugin.engine.forecasting import rows, series, tables
+from geodl_qgis_plugin.engine.forecasting import joining, rows, tables
 from geodl_qgis_plugin.engine.forecasting.cf_netcdf import read_cf_series
 from geodl_qgis_plugin.engine.forecasting.reading import Source, read_series
 
@@ -70,7 +70,7 @@ def test_blocks_and_groups_change_nothing(source, monkeypatch, step):
     monkeypatch.setattr(tables, "_ROWS_A_BLOCK", 37)
     assert told(read_series(given)) == whole
     monkeypatch.setattr(tables, "_FEW_ROWS", 0)
-    for module in (rows, series):
+    for module in (rows, joining):
         monkeypatch.setattr(module, "STATIONS_A_GROUP", 2)
     assert told(read_series(given)) == whole
 
@@ -145,11 +145,11 @@ def test_a_cf_file_is_read_in_groups(tmp_path, monkeypatch):
                 array.SetNoDataValueDouble(-1.0)
             array.WriteArray(np.ascontiguousarray(values))
         array = group = dataset = None
-        found.append(read_cf_series(str(path), ["t"], None))
-        for module in (rows, series):
+        found.append(read_cf_series(str(path), Source(str(path), "", "", ["t"], [])))
+        for module in (rows, joining):
             monkeypatch.setattr(module, "STATIONS_A_GROUP", 2)
-        found.append(read_cf_series(str(path), ["t"], None))
-        found.append(read_cf_series(str(path), ["t"], None, "week"))
+        found.append(read_cf_series(str(path), Source(str(path), "", "", ["t"], [])))
+        found.append(read_cf_series(str(path), Source(str(path), "", "", ["t"], [], step="week")))
         monkeypatch.undo()
     for one in (found[0], found[1], found[3], found[4]):
         np.testing.assert_array_equal(one.values["t"], truth)
