@@ -74,8 +74,8 @@ def dask_client(scheduler: str, needed: tuple[str, ...] = ("numpy", "torch")) ->
         from distributed import Client, LocalCluster  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise EnvironmentProblem(
-            f"SCHEDULER is {scheduler}, but the Python package {error.name} is not installed. Install it (pip install "
-            "geodl[cluster]), or leave SCHEDULER empty."
+            f"SCHEDULER is {scheduler}, but the Python package {error.name} is not installed. Run geodl:setup with INSTALL "
+            "set to yes, or install the extra with pip (geodl[cluster]); or leave SCHEDULER empty."
         ) from error
     logging.getLogger("distributed").setLevel(logging.WARNING)
     with contextlib.ExitStack() as open_things, dask.config.set(_CONFIGURATION):

@@ -37,6 +37,7 @@ REQUIREMENTS = {
     "ppigrf": "ppigrf>=2",
     "onnx": "onnx>=1.16",  # models to and from other programs
     "onnxruntime": "onnxruntime>=1.18",
+    "distributed": "distributed>=2024.1",  # SCHEDULER
 }
 KEPT = ("numpy", "scipy")
 # For Linux, pip's index has PyTorch with CUDA only: 5.4 GB, and as much again while it is unpacked.

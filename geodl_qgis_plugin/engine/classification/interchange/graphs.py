@@ -74,8 +74,8 @@ def checked_graph(data: bytes, name: str) -> Any:
     for tensor in _tensors(model):
         if onnx.external_data_helper.uses_external_data(tensor):
             raise ModelFileError(
-                f"{name} keeps weights in other files ({tensor.name}), which are not opened. Export it in one piece "
-                "(onnx.save with save_as_external_data=False)."
+                f"{name} keeps weights in other files ({tensor.name}), which are not opened. Put it into one piece, in "
+                "Python: onnx.save(onnx.load('net.onnx'), 'whole.onnx')."
             )
     try:
         onnx.checker.check_model(data, full_check=True)
