@@ -36,9 +36,9 @@ def pytest_sessionfinish(session, exitstatus):
     session.config.geodl_exit_status = int(exitstatus)
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_unconfigure(config):
-    """End at once: on Debian 13 QGIS crashes while Python takes itself apart, after all is told, and hides how tests ended."""
+    """End at once, all is told by now: QGIS may crash while Python takes itself apart, and would hide how tests ended."""
     if QgsApplication.instance() is not None:
         sys.stdout.flush()
         sys.stderr.flush()
