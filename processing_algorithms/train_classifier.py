@@ -34,7 +34,10 @@ class TrainClassifier(GeoDLAlgorithm):
         "WIDTHS",
     )
     FOREST, PRECISION, OUTPUT, REPORT = "FOREST", "PRECISION", "OUTPUT", "REPORT"
+    LOSS, FOCAL_GAMMA, LABEL_SMOOTHING, BALANCE = "LOSS", "FOCAL_GAMMA", "LABEL_SMOOTHING", "BALANCE"
+    NOISE, GAIN, BAND_DROPOUT = "NOISE", "GAIN", "BAND_DROPOUT"
     TASKS = ("each pixel", "each tile")
+    LOSSES = ("cross-entropy", "focal", "dice")
     PRECISIONS = ("automatic", "float32", "bfloat16")
     ARCHITECTURES = ("automatic", "unet", "pooled", "classic", "forest", "extra trees")
 
@@ -202,6 +205,8 @@ class TrainClassifier(GeoDLAlgorithm):
             ),
             advanced=True,
         )
+        self._add_losses(real)
+        self._add_alterations(real)
         self.add(
             QgsProcessingParameterBoolean(self.FOREST, self.tr("Train a forest beside the net"), True),
             help=self.tr("A random forest on the same labels and split, to compare with."),
@@ -228,6 +233,78 @@ class TrainClassifier(GeoDLAlgorithm):
             ),
             advanced=True,
         )
+
+    def _add_losses(self, real: Any) -> None:
+        self.add(
+            QgsProcessingParameterEnum(
+                self.LOSS, self.tr("Loss"), list(self.LOSSES), defaultValue=self.LOSSES[0], usesStaticStrings=True
+            ),
+            help=self.tr(
+                "What training makes smaller. “focal” counts places that are already right for less, “dice” adds the share "
+                "of each class that map and reference do not have in common: both for classes that are rare or hard."
+            ),
+            advanced=True,
+        )
+        for name, text, default, most, help in (
+            (
+                self.FOCAL_GAMMA,
+                self.tr("Focus of the focal loss (0 to 10)"),
+                2.0,
+                10.0,
+                self.tr("How much less places count that are already right; 0 is cross-entropy."),
+            ),
+            (
+                self.LABEL_SMOOTHING,
+                self.tr("Label smoothing (0 to 0.5)"),
+                0.0,
+                0.5,
+                self.tr("Share of the truth that is dealt to all classes, for labels that are not all right."),
+            ),
+            (
+                self.BALANCE,
+                self.tr("Choose tiles of rare classes more often (0 to 1)"),
+                0.0,
+                1.0,
+                self.tr(
+                    "0 shows each tile once an epoch; 1 draws tiles so that classes are shown as often as each other."
+                ),
+            ),
+        ):
+            self.add(
+                QgsProcessingParameterNumber(name, text, real, default, minValue=0.0, maxValue=most),
+                help=help,
+                advanced=True,
+            )
+
+    def _add_alterations(self, real: Any) -> None:
+        for name, text, most, help in (
+            (
+                self.NOISE,
+                self.tr("Noise on training tiles (spreads)"),
+                2.0,
+                self.tr("Added to every pixel of bands that are no elevation, in the band's standard deviations."),
+            ),
+            (
+                self.GAIN,
+                self.tr("Change of brightness and contrast (spreads)"),
+                2.0,
+                self.tr(
+                    "How much a band of a training tile is stretched and shifted at random, for images whose brightness "
+                    "differs. Elevations, azimuths and vectors are left alone."
+                ),
+            ),
+            (
+                self.BAND_DROPOUT,
+                self.tr("Share of bands left out at random"),
+                0.9,
+                self.tr("Bands of a training tile that count as nodata, so that the net does not rest on one alone."),
+            ),
+        ):
+            self.add(
+                QgsProcessingParameterNumber(name, text, real, 0.0, minValue=0.0, maxValue=most),
+                help=help,
+                advanced=True,
+            )
 
     def settings(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback

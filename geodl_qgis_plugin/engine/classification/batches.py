@@ -18,9 +18,11 @@ from ..ranks import ALONE, Ranks
 from ..rasters.grid import Window
 from ..training_data.splits import TRAINING
 from ..training_data.tile_set import TileSet
+from .alterations import AS_IT_IS, Alteration
 from .augmentation import NONE, Symmetry, allowed_symmetries, turn, turn_tile
 from .streaming import ahead
 from .surfaces import DerivedSurfaces
+from .tile_choice import tile_shares
 
 IGNORED = -1
 
@@ -54,6 +56,10 @@ class Batches:
         Channels derived from the whole mosaic; they see beyond a tile's edge.
     ranks : Ranks, optional
         The processes that train together: each makes its own part of every batch.
+    alteration : Alteration, optional
+        What is done to values, beside moves and turns.
+    balance : float
+        See `tile_shares`.
     """
 
     def __init__(
@@ -66,10 +72,13 @@ class Batches:
         augment: bool = True,
         surfaces: DerivedSurfaces | None = None,
         ranks: Ranks = ALONE,
+        alteration: Alteration = AS_IT_IS,
+        balance: float = 0.0,
     ) -> None:
-        self.surfaces, self.ranks = surfaces, ranks
+        self.surfaces, self.ranks, self.alteration = surfaces, ranks, alteration
         self.tile_set, self.batch_size, self.seed, self.per_pixel = tile_set, batch_size, seed, per_pixel
         self.tiles = training_tiles(tile_set, per_pixel=per_pixel)
+        self.shares = tile_shares(tile_set, self.tiles, balance, per_pixel=per_pixel)
         self.symmetries: tuple[Symmetry, ...] = allowed_symmetries(tile_set.bands) if augment else NONE
         self.jitter_px = tile_set.stride_px // 2 if augment and tile_set.storage == "mosaic" and per_pixel else 0
         self.margin_px = tile_set.tile_size_px // 8 if tile_set.storage == "mosaic" else 0
@@ -80,7 +89,11 @@ class Batches:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Return the batches of an epoch from the one with the number ``start``; the next is made while one is used."""
-        order = np.random.default_rng([self.seed, number]).permutation(self.tiles)
+        random = np.random.default_rng([self.seed, number])
+        if self.shares is None:
+            order = random.permutation(self.tiles)
+        else:
+            order = random.choice(self.tiles, len(self.tiles), p=self.shares)
         return ahead(
             self._batch(order[place * self.batch_size : (place + 1) * self.batch_size], (self.seed, number, place))
             for place in range(start, len(self))
@@ -94,7 +107,10 @@ class Batches:
             window = self._window(int(index), random)
             tile_values, codes = self._read(int(index), window)
             symmetry = self.symmetries[random.integers(len(self.symmetries))]
-            values.append(turn_tile(tile_values, self.tile_set.bands, symmetry))
+            turned = turn_tile(tile_values, self.tile_set.bands, symmetry)
+            if self.alteration:
+                turned = self.alteration.apply(turned, self.tile_set.bands, self.tile_set.scaling, random)
+            values.append(turned)
             if self.surfaces is not None:
                 derived.append(self.surfaces.read(window, symmetry))
             if self.per_pixel:

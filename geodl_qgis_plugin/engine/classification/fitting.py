@@ -18,6 +18,7 @@ from ..ranks import Ranks
 from ..run_lock import is_held
 from ..settings import as_dict
 from ..training_data.tile_set import TileSet
+from .alterations import Alteration
 from .batches import training_tiles
 from .forest import CLASS_WEIGHT, grow, spacing_m
 from .networks import EACH_PIXEL, Architecture, choose_architecture
@@ -122,6 +123,11 @@ def plan_of(settings: Settings, architecture: Architecture) -> Plan:
         class_weight=max(settings.class_weight, 0.0),
         augment=settings.augment,
         precision=settings.precision,
+        loss=settings.loss,
+        focal_gamma=settings.focal_gamma,
+        label_smoothing=settings.label_smoothing,
+        alteration=Alteration(settings.noise, settings.gain, settings.band_dropout),
+        balance=settings.balance,
     )
 
 

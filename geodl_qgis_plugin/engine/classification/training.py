@@ -6,22 +6,22 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..errors import Cancelled, GeoDLError
 from ..messages import PartOfProgress, Progress, SilentProgress
 from ..ranks import ALONE, Ranks
 from ..training_data.tile_set import TileSet
-from .batches import IGNORED, Batches
+from .alterations import AS_IT_IS, Alteration
+from .batches import Batches
 from .checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from .devices import choose_compute
+from .losses import choose_loss
 from .networks.intake import Intake
 from .prediction import receptive_halo_px
 from .scoring import score_net
@@ -42,7 +42,8 @@ class Plan:
 
     ``epochs`` 0 chooses as many as about 3,000 batches need, 10 to 400; ``minutes`` 0 sets no limit; ``patience`` is in epochs,
     0 for a quarter of all, three checks at least. ``class_weight`` is the power of the inverse class share: 0 weighs all
-    pixels alike, 1 all classes. ``precision`` is one of `devices.PRECISIONS`.
+    pixels alike, 1 all classes. ``precision`` is one of `devices.PRECISIONS`, ``loss`` of `losses.LOSSES`; ``balance`` is that
+    of `tile_shares`.
     """
 
     epochs: int
@@ -55,6 +56,11 @@ class Plan:
     class_weight: float = 0.0
     augment: bool = True
     precision: str = "automatic"
+    loss: str = "cross-entropy"
+    focal_gamma: float = 2.0
+    label_smoothing: float = 0.0
+    alteration: Alteration = AS_IT_IS
+    balance: float = 0.0
 
 
 @dataclass
@@ -167,6 +173,8 @@ def train(
         augment=plan.augment,
         surfaces=surfaces if per_pixel else None,
         ranks=ranks,
+        alteration=plan.alteration,
+        balance=plan.balance,
     )
     epochs = plan.epochs or min(max(math.ceil(AUTOMATIC_BATCHES / len(batches)), 10), 400)
     epochs_between_checks = max(math.ceil(FEWEST_BATCHES_BETWEEN_CHECKS / len(batches)), 1)
@@ -180,7 +188,12 @@ def train(
         saved.restore(net, optimizer)
         best_state = saved.best
         progress.message(f"Going on after epoch {course.epoch}, batch {course.place}.")
-    loss = partial(F.cross_entropy, weight=weights.to(compute.device), ignore_index=IGNORED)
+    loss = choose_loss(
+        plan.loss,
+        weights.to(compute.device),
+        focal_gamma=plan.focal_gamma,
+        label_smoothing=plan.label_smoothing,
+    )
     steps = Steps(net, optimizer, loss, weights, compute, ranks, course.parts)
     if not course.ended:
         progress.message(compute.sentence())

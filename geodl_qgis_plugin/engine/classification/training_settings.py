@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..settings import option
 from .devices import PRECISIONS
+from .losses import LOSSES
 from .networks import EACH_PIXEL, EACH_TILE, NAMES
 
 
@@ -32,3 +33,10 @@ class Settings:
     dropout: float = option(0.0, at_least=0, at_most=0.9)
     widths: list[int] = option([16, 24, 32, 48], at_least=1, at_most=2048)
     forest: bool = True
+    loss: str = option("cross-entropy", choices=LOSSES)
+    focal_gamma: float = option(2.0, at_least=0, at_most=10)
+    label_smoothing: float = option(0.0, at_least=0, at_most=0.5)
+    balance: float = option(0.0, at_least=0, at_most=1)
+    noise: float = option(0.0, at_least=0, at_most=2)  # standard deviations of each band
+    gain: float = option(0.0, at_least=0, at_most=2)  # of brightness and contrast
+    band_dropout: float = option(0.0, at_least=0, at_most=0.9)
