@@ -71,7 +71,7 @@ def describe(model: ModelFile) -> Page:
     page.lead(_lead(model, part, bands, classes, weights))
     page.figures(
         [
-            ("Weights", weights, f"in {len(model.weights)} arrays"),
+            ("Weights", weights, f"in {len(model.weights)} arrays" if model.onnx is None else "in model.onnx"),
             ("Size", _size(model.path.stat().st_size), "of the file"),
             *([("Bands", len(bands), "that it needs")] if bands else []),
             *([("Classes", len(classes), "that it maps")] if classes else []),
@@ -80,7 +80,8 @@ def describe(model: ModelFile) -> Page:
     )
     if "architecture" in part:
         page.section("Architecture")
-        _listing(page, part["architecture"], "What the network is built from.")
+        built = {key: value for key, value in part["architecture"].items() if value not in ([], {})}
+        _listing(page, built, "What the network is built from.")
     if bands:
         page.section("Bands")
         _band_table(page, bands, part.get("scaling"))
@@ -133,6 +134,8 @@ def _lead(
 
 def _weights(model: ModelFile) -> int:
     """Return how many learnt numbers a model holds; the training points that it keeps are none."""
+    if model.onnx is not None and isinstance(inside := model.item["properties"].get("mlm:total_parameters"), int):
+        return inside  # those of a net from elsewhere lie in its own file
     return sum(array.size for name, array in model.weights.items() if not name.startswith(TRAINING_POINTS))
 
 
@@ -156,7 +159,8 @@ def _band_table(page: Page, bands: Sequence[Mapping[str, Any]], scaling: Any) ->
                 header.append(title)
                 for row, value in zip(rows, values):
                     row.append(f"{value:.5g}")
-        caption += " The network sees (value − offset) / scale; all figures are of the training pixels."
+        caption += " The network sees (value − offset) / scale"
+        caption += "; all figures are of the training pixels." if "low" in scaling else "."
     page.table(header, rows, caption, align="lll" + "r" * (len(header) - 3))
 
 

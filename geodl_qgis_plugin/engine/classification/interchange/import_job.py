@@ -101,7 +101,8 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     manner = manner_of(session_of(data), graph, asked, progress)
     guest = Guest(data, len(classes), manner, offset, scale, fill)
     _check_values(guest, len(bands), name)
-    item = _item(settings, manner, bands, classes, pixel_m, guest)
+    parameters = sum(int(np.prod(tensor.dims)) for tensor in graph.graph.initializer)
+    item = _item(settings, manner, bands, classes, pixel_m, guest, parameters)
     weights = {key: tensor.numpy() for key, tensor in guest.state_dict().items()}
     write_model(settings.output, item, weights, onnx=data)
     progress.message(_summary(name, manner, bands, classes))
@@ -219,6 +220,7 @@ def _item(
     classes: Sequence[LandClass],
     pixel_m: float,
     guest: Guest,
+    parameters: int,
 ) -> dict[str, Any]:
     reference = osr.SpatialReference()
     reference.SetLocalCS("unknown, in metres")
@@ -244,6 +246,7 @@ def _item(
         "mlm:architecture": GUEST,
         "mlm:tasks": ["semantic-segmentation" if manner.task == EACH_PIXEL else "classification"],
         "mlm:framework": "onnx",
+        "mlm:total_parameters": parameters,
         "geodl:kind": "classifier",
         "geodl:classifier": own,
     }
