@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from .extraction_settings import Settings
 from .footprints import write_footprints
 from .labels import Labels
 from .plan import Plan, SplitRule, make_plan, ranges_of
-from .scaling import TrainingValues
+from .scaling import scaling_of
 from .splits import PARTS, TRAINING
 from .tile_set import (
     FOOTPRINTS_NAME,
@@ -93,7 +92,8 @@ class Assembly:
         picture = np.array(parts[::step, ::step])
         if predictors is None:
             predictors, codes, parts = self._stack_tiles(tiles, codes, parts)
-        scaling, statistics = self._scaling(predictors, parts)
+        self.progress.update(0.95, "Computing the scaling from training pixels")
+        scaling, statistics = scaling_of(predictors, parts)
         classes = {c.code: c for c in self.labels.classes}
         self.progress.update(0.97, "Writing the tile set")
         np.save(self.folder / TILES_NAME, tiles, allow_pickle=False)
@@ -298,29 +298,6 @@ class Assembly:
             predictors[i, :, : inside.height, : inside.width] = self.stack.read(there)
             progress.update((i + 1) / len(tiles), f"Cutting tiles ({i + 1} of {len(tiles)})")
         return predictors, tile_codes, tile_parts
-
-    def _scaling(self, predictors: NDArray[np.float32], parts: NDArray[np.uint8]) -> Any:
-        values = TrainingValues(len(self.stack.bands), int(np.count_nonzero(parts == TRAINING)))
-        self.progress.update(0.95, "Computing the scaling from training pixels")
-        if predictors.ndim == 4:
-            for tile, part in zip(predictors, parts):
-                values.add(tile, part == TRAINING)
-        else:
-            side = max(64, int(math.sqrt(cutting.CHUNK_VALUES / len(self.stack.bands))))
-            for window in windows_of(Window(0, 0, *parts.shape), side):
-                training = parts[window.slices] == TRAINING
-                if training.any():
-                    values.add(predictors[:, window.slices[0], window.slices[1]], training)
-        scaling, statistics = values.scaling()
-        for band, row in zip(self.stack.bands, statistics):
-            if apart := row.pop("stands_apart"):
-                self._warn(
-                    f"Band {band.name} is {apart['value']:g} in {apart['share']:.1%} of the training pixels, far from all its "
-                    f"other values ({apart['low']:g} to {apart['high']:g}). It is learnt from as a value. If it means no data, "
-                    "say so: under Bands, or as Additional no data value in the layer's properties, or with "
-                    f"`|nodata={apart['value']:g}` after the raster's path."
-                )
-        return scaling, statistics
 
     def _split_facts(
         self, tiles: NDArray[np.void], pixels: dict[str, dict[int, int]], plan: Plan, ranges: list[float]

@@ -86,7 +86,7 @@ def make_plan(
             "Parts are dealt by polygon: where polygons of different parts touch, test pixels have close neighbours."
         )
     else:
-        units, what = _blocks(rule, codes, area, grid, tile_size, ranges, warnings), "blocks"
+        units, what = blocks_for(rule, codes, area, grid, tile_size, ranges, warnings), "blocks"
         if rule.method == "random":
             what = "tiles"
         else:
@@ -100,7 +100,7 @@ def make_plan(
     folds = np.full(count + 1, -1, np.int16)
     if rule.folds:
         folds[1:] = deal_folds(counts[1:], rule.folds, rule.seed, what=what)
-        parts[1:] = _by_fold(folds[1:], rule)
+        parts[1:] = parts_by_fold(folds[1:], rule)
     elif shares[1] or shares[2]:
         parts[1:] = deal(counts[1:], shares, rule.seed, balanced=rule.method != "random", what=what)
     elif not counts.sum():
@@ -122,7 +122,7 @@ def _shares(rule: SplitRule, tests: Areas | None) -> tuple[float, float, float]:
     return 1 - rule.validation - test, rule.validation, test
 
 
-def _by_fold(folds: NDArray[np.int16], rule: SplitRule) -> NDArray[np.uint8]:
+def parts_by_fold(folds: NDArray[np.int16], rule: SplitRule) -> NDArray[np.uint8]:
     """Make one fold the test part and, if there is to be validation, the next one the validation part."""
     parts = np.full(folds.shape, TRAINING, np.uint8)
     parts[folds == rule.test_fold] = TEST
@@ -131,7 +131,7 @@ def _by_fold(folds: NDArray[np.int16], rule: SplitRule) -> NDArray[np.uint8]:
     return parts
 
 
-def _blocks(
+def blocks_for(
     rule: SplitRule,
     codes: NDArray[np.uint16],
     area: Window,
@@ -140,6 +140,7 @@ def _blocks(
     ranges: Sequence[float],
     warnings: list[str],
 ) -> Blocks:
+    """Return the blocks of a split: as large as asked for, or as the predictors resemble each other over."""
     across, down = grid.pixel_size
     if rule.method == "random":
         return Blocks(area, tile_size, tile_size)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..rasters.grid import Window, windows_of
+from .cutting import CHUNK_VALUES
+from .splits import TRAINING
 from .tile_set import Scaling
 
 _USUAL_CODES = (-9999.0, -99999.0, -32768.0, 32767.0, 65535.0, -999.0, -1e32, -3.4028234663852886e38)
@@ -37,6 +41,29 @@ class TrainingValues:
         rows = [_of_band(band) for band in values]
         names = ("offset", "scale", "low", "high")
         return Scaling(*(np.array([row[name] for row in rows]) for name in names)), rows
+
+
+def scaling_of(predictors: NDArray[np.float32], parts: NDArray[np.uint8]) -> tuple[Scaling, list[dict[str, Any]]]:
+    """
+    Return the scaling, and statistics of each band, from the training pixels of a mosaic or of stacked tiles.
+
+    Parameters
+    ----------
+    predictors : array (band, row, column) or (tile, band, row, column)
+    parts : array (row, column) or (tile, row, column)
+    """
+    bands = predictors.shape[-3]
+    values = TrainingValues(bands, int(np.count_nonzero(parts == TRAINING)))
+    if predictors.ndim == 4:
+        for tile, part in zip(predictors, parts):
+            values.add(tile, part == TRAINING)
+        return values.scaling()
+    side = max(64, int(math.sqrt(CHUNK_VALUES / bands)))
+    for window in windows_of(Window(0, 0, *parts.shape), side):
+        training = parts[window.slices] == TRAINING
+        if training.any():
+            values.add(predictors[:, window.slices[0], window.slices[1]], training)
+    return values.scaling()
 
 
 def _of_band(values: NDArray[np.float32]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def tile_table(
             if count < max(1, rule.min_labelled * rule.size**2):
                 continue
             valid = maps.valid[window.slices] > 0 if valid is None else valid
-            found.append(_tile(row, column, part, own, labels, parts, valid, rule, class_counts, context_visible))
+            found.append(tile_row(row, column, part, own, labels, parts, valid, rule, class_counts, context_visible))
             found[-1]["fold"] = fold_of(window, own)
     tiles: NDArray[np.void] = np.concatenate(found) if found else np.zeros(0, TILE_TYPE)
     order: NDArray[np.int64] = np.lexsort((tiles["column"], tiles["row"], tiles["split"]))
@@ -110,7 +110,7 @@ def tile_table(
     return ordered
 
 
-def _tile(
+def tile_row(
     row: int,
     column: int,
     part: int,
@@ -122,6 +122,7 @@ def _tile(
     class_counts: Mapping[int, int],
     context_visible: bool,
 ) -> NDArray[np.void]:
+    """Return the row (1,) of the table for one tile; ``own`` are its labelled pixels of its part."""
     pixels = rule.size**2
     hidden = np.zeros(parts.shape, bool)
     if part != TEST and not context_visible:
