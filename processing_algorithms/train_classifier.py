@@ -36,6 +36,7 @@ class TrainClassifier(GeoDLAlgorithm):
     FOREST, PRECISION, OUTPUT, REPORT = "FOREST", "PRECISION", "OUTPUT", "REPORT"
     LOSS, FOCAL_GAMMA, LABEL_SMOOTHING, BALANCE = "LOSS", "FOCAL_GAMMA", "LABEL_SMOOTHING", "BALANCE"
     NOISE, GAIN, BAND_DROPOUT = "NOISE", "GAIN", "BAND_DROPOUT"
+    ENSEMBLE, CROSS_VALIDATION = "ENSEMBLE", "CROSS_VALIDATION"
     TASKS = ("each pixel", "each tile")
     LOSSES = ("cross-entropy", "focal", "dice")
     PRECISIONS = ("automatic", "float32", "bfloat16")
@@ -207,6 +208,31 @@ class TrainClassifier(GeoDLAlgorithm):
         )
         self._add_losses(real)
         self._add_alterations(real)
+        number(
+            self.ENSEMBLE,
+            self.tr("Members of an ensemble"),
+            whole,
+            1,
+            self.tr(
+                "Trains so many classifiers from different seeds and maps the mean of their probabilities: mostly better, and "
+                "less sure where they disagree. It takes so many times as long; MINUTES are shared among them."
+            ),
+            minValue=1,
+            maxValue=50,
+        )
+        number(
+            self.CROSS_VALIDATION,
+            self.tr("Folds of a cross-validation (0: none)"),
+            whole,
+            0,
+            self.tr(
+                "Afterwards trains anew on so many folds of space, three or more, each once the test part, and once more on a "
+                "random split, whose score is optimistic. The report shows all of them, pooled and with their spread. Each "
+                "takes as long as the training itself. Test areas that you drew stay out of it."
+            ),
+            minValue=0,
+            maxValue=100,
+        )
         self.add(
             QgsProcessingParameterBoolean(self.FOREST, self.tr("Train a forest beside the net"), True),
             help=self.tr("A random forest on the same labels and split, to compare with."),

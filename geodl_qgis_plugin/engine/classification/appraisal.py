@@ -102,15 +102,21 @@ def appraise(trained: Trained, tile_set: TileSet, settings: Settings, progress: 
             "are optimistic."
         )
     per_pixel = settings.task == EACH_PIXEL
-    calibration = calibrate(trained.net, tile_set, trained.halo_px, Uninterrupted(progress, 0.0, 0.1))
-    net = Calibrated(trained.net, calibration.temperature)
-    map_of_part, distances = PartMap(tile_set), TrainingDistance(tile_set)
-    by_distance = {"net": DistanceScores(distances, tile_set, part)}
+    calibration = calibrate(trained.judged, tile_set, trained.halo_px, Uninterrupted(progress, 0.0, 0.1))
+    net = Calibrated(trained.net if part == "test" else trained.judged, calibration.temperature)
+    learnt = ("training",) if trained.before_validation is None else ("training", "validation")
+    map_of_part, distances = PartMap(tile_set), TrainingDistance(tile_set, learnt if part == "test" else learnt[:1])
+    by_distance = {trained.name: DistanceScores(distances, tile_set, part)}
     reliability = {"before": Reliability(tile_set, calibration.temperature), "after": Reliability(tile_set)}
     sample = ScoredSample(tile_set, part, per_pixel=per_pixel)
 
     def note(predicted: Predicted) -> None:
-        for add in (map_of_part.add, by_distance["net"].add, *(one.add for one in reliability.values()), sample.add):
+        for add in (
+            map_of_part.add,
+            by_distance[trained.name].add,
+            *(one.add for one in reliability.values()),
+            sample.add,
+        ):
             add(predicted)
 
     scored = score_net(
@@ -119,9 +125,11 @@ def appraise(trained: Trained, tile_set: TileSet, settings: Settings, progress: 
     forest: Accuracy | None = None
     if settings.forest and trained.name != "forest" and not progress.cancelled():
         try:
+            beside, seed = DistanceScores(distances, tile_set, part), settings.seed
             forest = forest_accuracy(
-                tile_set, part, settings.seed, PartOfProgress(progress, 0.3, 0.6), per_pixel=per_pixel
+                tile_set, part, seed, PartOfProgress(progress, 0.3, 0.6), per_pixel=per_pixel, then=beside.add
             )
+            by_distance["forest"] = beside
         except Cancelled:
             progress.message("The forest was left out, since the job was stopped.")
     importance, area = _reach(trained, tile_set, settings, PartOfProgress(progress, 0.6, 1.0))
@@ -150,7 +158,7 @@ def _reach(
     seed = settings.seed
     try:
         importance = band_importance(
-            trained.net,
+            trained.judged,
             tile_set,
             "validation",
             halo_px=trained.halo_px,
@@ -167,7 +175,7 @@ def _reach(
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share * 100:.1f} %"
+    return "–" if share is None else f"{share * 100:.1f}\u00a0%"
 
 
 def _number(value: float | None) -> str:

@@ -21,6 +21,8 @@ from ..model_file import TRAINING_POINTS, ModelFile, read_model
 from ..reports import charts, maps
 from ..reports.page import Page, Swatch
 from .assessment_report import score_table
+from .fold_scores import CrossValidation
+from .folds_report import folds_section
 from .metrics import Accuracy
 from .trust_report import KEYS, trust_sections
 
@@ -66,7 +68,7 @@ def describe(model: ModelFile) -> Page:
     part = model.part(model.kind)
     weights = _weights(model)
     bands, classes = _bands(part), [LandClass.from_dict(one) for one in part.get("classes", [])]
-    accuracies = dict(_accuracies(part))
+    accuracies = dict(_accuracies({key: value for key, value in part.items() if key != "cross_validation"}))
     page = Page(f"{model.kind.capitalize()} {model.path.name}", str(model.item["properties"].get("datetime") or ""))
     page.lead(_lead(model, part, bands, classes, weights))
     page.figures(
@@ -98,7 +100,9 @@ def describe(model: ModelFile) -> Page:
     if model.kind == "classifier":
         tiles = model.item["properties"].get("mlm:tasks") == ["classification"]
         trust_sections(page, part, "tiles" if tiles else "pixels")
-    known = ("architecture", "bands", "scaling", "classes", *KEYS)
+        if part.get("cross_validation"):
+            folds_section(page, CrossValidation.from_dict(part["cross_validation"]), "tiles" if tiles else "pixels")
+    known = ("architecture", "bands", "scaling", "classes", *KEYS, "cross_validation")
     rest = {key: value for key, value in part.items() if key not in known}
     _further(page, _without_accuracies(rest))
     others = {k: v for k, v in model.item["properties"].items() if not k.startswith("geodl:")}

@@ -8,7 +8,7 @@ what to expect farther away.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 
 from ..rasters.grid import Grid, Window
 from ..training_data.labels import distance_sampling
-from ..training_data.splits import TRAINING
+from ..training_data.splits import PARTS
 from ..training_data.tile_set import TileSet
 from .batches import positions_of_codes
 from .metrics import Accuracy
@@ -38,12 +38,17 @@ class TrainingDistance:
     Only training pixels at the rim of their area are kept, since from outside the nearest one is always such. Where there
     are more than two million of them, one is kept in each cell of a few pixels, and distances come out too long by less than
     that cell's diagonal.
+
+    Parameters
+    ----------
+    parts : sequence of str
+        What was learnt from.
     """
 
-    def __init__(self, tile_set: TileSet) -> None:
+    def __init__(self, tile_set: TileSet, parts: Sequence[str] = ("training",)) -> None:
         self._spacing = distance_sampling(tile_set.grid)
         cell = 1
-        points = _thinned(_rims(tile_set), cell)
+        points = _thinned(_rims(tile_set, [PARTS[part] for part in parts]), cell)
         while len(points) > _MOST_POINTS:
             cell *= 2
             points = _thinned(iter([points]), cell)
@@ -159,11 +164,11 @@ def unit_of(grid: Grid) -> str:
     return "m" if name.lower() in ("metre", "meter", "metres", "meters", "m") else name
 
 
-def _rims(tile_set: TileSet) -> Iterator[npt.NDArray[np.int64]]:
+def _rims(tile_set: TileSet, parts: Sequence[int]) -> Iterator[npt.NDArray[np.int64]]:
     """Yield row and column (pixel, 2) of the labelled training pixels that have a neighbour which is none."""
     if tile_set.storage != "mosaic":
-        for index in tile_set.indices("training"):
-            there = (tile_set.split[index] == TRAINING) & (tile_set.labels[index] > 0)
+        for index in np.flatnonzero(np.isin(tile_set.tiles["split"], parts)):
+            there = (tile_set.split[index] == tile_set.tiles["split"][index]) & (tile_set.labels[index] > 0)
             tile = tile_set.tiles[index]
             yield np.argwhere(_rim(there)) + np.array([int(tile["row"]), int(tile["column"])])
         return
@@ -171,7 +176,7 @@ def _rims(tile_set: TileSet) -> Iterator[npt.NDArray[np.int64]]:
     for row in range(0, grid.height, _STRIP_PX):
         strip = Window(row, 0, min(_STRIP_PX, grid.height - row), grid.width)
         outer = strip.grown(1, grid.height, grid.width)
-        there = (tile_set.split[outer.slices] == TRAINING) & (tile_set.labels[outer.slices] > 0)
+        there = np.isin(tile_set.split[outer.slices], parts) & (tile_set.labels[outer.slices] > 0)
         top = strip.row - outer.row
         yield np.argwhere(_rim(there)[top : top + strip.height]) + np.array([row, 0])
 

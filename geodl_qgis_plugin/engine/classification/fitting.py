@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ..errors import TileSetError
+from ..errors import SettingsError, TileSetError
 from ..messages import Progress
 from ..ranks import Ranks
 from ..run_lock import is_held
 from ..settings import as_dict
+from ..training_data.folds import FEWEST_FOLDS, check_folds
 from ..training_data.tile_set import TileSet
 from .alterations import Alteration
 from .batches import training_tiles
@@ -29,7 +30,7 @@ from .training_settings import Settings
 LEARNING_RATES = {"unet": 0.01, "pooled": 0.001, "classic": 0.001}
 CHECKPOINT = "checkpoint.safetensors"
 # What does not change the weights, or only how the result is told.
-_OF_NO_EFFECT = ("output", "report", "resume", "forest")
+_OF_NO_EFFECT = ("output", "report", "resume", "forest", "cross_validation")
 
 
 def check_parts(tile_set: TileSet, settings: Settings) -> None:
@@ -38,9 +39,15 @@ def check_parts(tile_set: TileSet, settings: Settings) -> None:
 
     Raises
     ------
-    TileSetError
-        If a part has no labels, or training only one class.
+    TileSetError, SettingsError, SplitError
+        If a part has no labels, or training only one class; if there are too few folds, or blocks for them.
     """
+    if 0 < settings.cross_validation < FEWEST_FOLDS:
+        raise SettingsError(
+            f"CROSS_VALIDATION is {settings.cross_validation}, but each fold needs others to learn from and to choose by. Give "
+            f"{FEWEST_FOLDS} folds or more, or 0 for none."
+        )
+    check_folds(tile_set, settings.cross_validation)
     counts = {part: sum(tile_set.class_counts(part).values()) for part in ("training", "validation")}
     for part, count in counts.items():
         if count == 0:

@@ -7,8 +7,8 @@ They see what `networks.statistics` makes of a place. scikit-learn grows them; w
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from .batches import positions_of_codes, training_tiles
 from .metrics import Accuracy
 from .networks import EACH_PIXEL, EACH_TILE, Architecture, choose_architecture
 from .networks.forest import PixelForest, TileForest
-from .scoring import Scored
+from .scoring import Predicted, Scored
 from .training import STOPPED, Check, Trained
 
 TREES = 200
@@ -33,7 +33,14 @@ _VALIDATION_PIXELS = 100_000
 _CORE_PX = 512
 _TREES_AT_ONCE = 20
 
-Sample = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16]]
+
+class Sample(NamedTuple):
+    """Features (sample, feature), codes (sample,), and where the middles lie, in pixels of the set's grid."""
+
+    features: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.uint16]
+    rows: npt.NDArray[np.float64]
+    columns: npt.NDArray[np.float64]
 
 
 def grow(
@@ -84,11 +91,19 @@ def grow(
     return Trained(net.eval(), [check], check, ended, int(getattr(net, "halo_px", 0)), architecture.name)
 
 
-def forest_accuracy(tile_set: TileSet, part: str, seed: int, progress: Progress, *, per_pixel: bool) -> Accuracy:
+def forest_accuracy(
+    tile_set: TileSet,
+    part: str,
+    seed: int,
+    progress: Progress,
+    *,
+    per_pixel: bool,
+    then: Callable[[Predicted], None] | None = None,
+) -> Accuracy:
     """
     Grow a random forest on the training part of a set and score it on ``part``.
 
-    At most 400,000 pixels are scored; for whole tiles all are.
+    At most 400,000 pixels are scored; for whole tiles all are. ``then`` is given what is predicted.
     """
     task = EACH_PIXEL if per_pixel else EACH_TILE
     architecture = choose_architecture(
@@ -105,7 +120,7 @@ def forest_accuracy(tile_set: TileSet, part: str, seed: int, progress: Progress,
     ended = _fit(net, "forest", features, positions_of_codes(tile_set)[codes], seed, CLASS_WEIGHT, progress, None)
     if progress.cancelled():
         raise Cancelled(f"The forest was left out: {ended}.")
-    return _scored(net, tile_set, part, SCORED_PIXELS, random, PartOfProgress(progress, 0.9, 1.0)).accuracy
+    return _scored(net, tile_set, part, SCORED_PIXELS, random, PartOfProgress(progress, 0.9, 1.0), then).accuracy
 
 
 def spacing_m(grid: Grid) -> tuple[float, float]:
@@ -156,11 +171,15 @@ def _scored(
     most: int,
     random: np.random.Generator,
     progress: Progress,
+    then: Callable[[Predicted], None] | None = None,
 ) -> Scored:
     """Score a forest on pixels drawn evenly from a part, or on all its tiles."""
     scored = Scored(tile_set)
-    for features, codes in _samples(net, tile_set, part, most, random, progress):
-        scored.add(net.trees.probabilities(features).T, codes)
+    for features, codes, rows, columns in _samples(net, tile_set, part, most, random, progress):
+        probabilities = net.trees.probabilities(features).T
+        scored.add(probabilities, codes)
+        if then is not None:
+            then(Predicted(probabilities, codes, rows, columns))
     progress.update(1.0, "Scoring the forest")
     return scored
 
@@ -173,7 +192,7 @@ def _samples(
     random: np.random.Generator,
     progress: Progress,
 ) -> Iterator[Sample]:
-    """Yield features (sample, feature) and codes (sample,) of a part."""
+    """Yield the samples of a part."""
     if isinstance(net, PixelForest):
         return _pixels(net, tile_set, part, most, random, progress)
     return _tiles(net, tile_set, part)
@@ -182,28 +201,31 @@ def _samples(
 def _pixels(
     net: PixelForest, tile_set: TileSet, part: str, most: int, random: np.random.Generator, progress: Progress
 ) -> Iterator[Sample]:
-    """Yield features and codes of labelled pixels of a part, drawn evenly."""
+    """Yield labelled pixels of a part, drawn evenly."""
     total = sum(tile_set.class_counts(part).values())
     share = min(most / max(total, 1), 1.0)
-    for values, labels, core in _places(tile_set, part, net.halo_px):
+    for values, labels, core, (row, column) in _places(tile_set, part, net.halo_px):
         if progress.cancelled():
             raise Cancelled("The forest was stopped.")
         known = labels > 0
         if share < 1.0:
             known &= random.random(labels.shape) < share
         if known.any():
-            yield net.features(values)[:, core[0], core[1]][:, known].T, labels[known]
+            rows, columns = np.nonzero(known)
+            features = net.features(values)[:, core[0], core[1]][:, known].T
+            yield Sample(features, labels[known], rows + row + 0.5, columns + column + 0.5)
 
 
 def _places(
     tile_set: TileSet, part: str, halo_px: int
-) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16], tuple[slice, slice]]]:
-    """Yield predictors with a margin, the labels of the core, and where the core lies in them."""
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16], tuple[slice, slice], tuple[int, int]]]:
+    """Yield predictors with a margin, the labels of the core, where the core lies in them, and where in the set's grid."""
     if tile_set.storage != "mosaic":
         whole = (slice(None), slice(None))
         for index in tile_set.indices(part):
             values, labels = tile_set.read([index])
-            yield values[0], labels[0], whole
+            tile = tile_set.tiles[index]
+            yield values[0], labels[0], whole, (int(tile["row"]), int(tile["column"]))
         return
     grid, number = tile_set.grid, PARTS[part]
     for row in range(0, grid.height, _CORE_PX):
@@ -215,7 +237,7 @@ def _places(
             values, labels = tile_set.read_window(outer, part)
             top, left = core.row - outer.row, core.column - outer.column
             place = (slice(top, top + core.height), slice(left, left + core.width))
-            yield values, labels[place], place
+            yield values, labels[place], place, (core.row, core.column)
 
 
 def _tiles(net: TileForest, tile_set: TileSet, part: str) -> Iterator[Sample]:
@@ -224,9 +246,12 @@ def _tiles(net: TileForest, tile_set: TileSet, part: str) -> Iterator[Sample]:
     indices = indices[tile_set.tiles["code"][indices] > 0]
     for start in range(0, len(indices), 256):
         chosen = indices[start : start + 256]
-        yield net.features(tile_set.read(chosen)[0]), tile_set.tiles["code"][chosen]
+        tiles, half = tile_set.tiles[chosen], tile_set.tile_size_px / 2
+        features = net.features(tile_set.read(chosen)[0])
+        yield Sample(features, tiles["code"], tiles["row"] + half, tiles["column"] + half)
 
 
-def _gathered(parts: Iterator[Sample]) -> Sample:
+def _gathered(parts: Iterator[Sample]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16]]:
+    """Return the features and codes of all samples."""
     gathered = list(parts)
-    return np.concatenate([features for features, _ in gathered]), np.concatenate([codes for _, codes in gathered])
+    return np.concatenate([some.features for some in gathered]), np.concatenate([some.codes for some in gathered])

@@ -24,13 +24,14 @@ from ..training_data.splits import PARTS
 from ..training_data.tile_set import TileSet
 from .batches import positions_of_codes
 from .devices import device_of
+from .networks.trees import Trees
 from .prediction import Reading, probabilities_of, up_to_multiple
 
 REPEATS = 3
 _WINDOW_PX = 128
 _MOST_WINDOWS, _FEWEST_WINDOWS, _MOST_TILES = 48, 4, 512
-# Pixels, with their halo, that the model is run on for all bands and repeats together.
-_MOST_PIXELS = 20_000_000
+# Pixels, with their halo, that the model is run on for all bands and repeats together; a forest is some ten times slower.
+_MOST_PIXELS, _MOST_PIXELS_FOREST = 20_000_000, 2_000_000
 _TILES_AT_ONCE = 64
 
 
@@ -114,13 +115,15 @@ def weights_of_bands(importance: Importance | None, bands: int) -> npt.NDArray[n
 
 def _places(net: nn.Module, tile_set: TileSet, part: str, halo_px: int, random: np.random.Generator) -> list[_Place]:
     position, size = positions_of_codes(tile_set), tile_set.tile_size_px
-    runs, stride = REPEATS * len(tile_set.bands), int(net.stride)  # type: ignore[arg-type]
+    stride = int(net.stride)  # type: ignore[arg-type]
+    slow = any(isinstance(module, Trees) for module in net.modules())
+    most_pixels = (_MOST_PIXELS_FOREST if slow else _MOST_PIXELS) // (REPEATS * len(tile_set.bands))
     if net.tile_size_px is not None or tile_set.storage != "mosaic":
         indices = tile_set.indices(part)
         per_pixel = net.tile_size_px is None
         if not per_pixel:
             indices = indices[tile_set.tiles["code"][indices] > 0]
-        most = int(np.clip(_MOST_PIXELS // (runs * size**2), _FEWEST_WINDOWS, _MOST_TILES))
+        most = int(np.clip(most_pixels // size**2, _FEWEST_WINDOWS, _MOST_TILES))
         places = []
         for index in np.sort(random.permutation(indices)[:most]):
             values, labels = tile_set.read([index])
@@ -138,7 +141,7 @@ def _places(net: nn.Module, tile_set: TileSet, part: str, halo_px: int, random: 
         band_of_rows = (tile_set.split[row : row + core] == number) & (tile_set.labels[row : row + core] > 0)
         columns = range(0, grid.width, core)
         corners += [(row, column) for column in columns if band_of_rows[:, column : column + core].any()]
-    most = int(np.clip(_MOST_PIXELS // (runs * (core + 2 * halo) ** 2), _FEWEST_WINDOWS, _MOST_WINDOWS))
+    most = int(np.clip(most_pixels // (core + 2 * halo) ** 2, _FEWEST_WINDOWS, _MOST_WINDOWS))
     places = []
     for chosen in np.sort(random.permutation(len(corners))[:most]):
         inner = Window(*corners[chosen], core, core)

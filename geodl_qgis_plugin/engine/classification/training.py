@@ -22,6 +22,7 @@ from .batches import Batches
 from .checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from .devices import choose_compute
 from .losses import choose_loss
+from .networks import Architecture
 from .networks.intake import Intake
 from .prediction import receptive_halo_px
 from .scoring import score_net
@@ -115,7 +116,12 @@ class Standing:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained net: its best state, how it went, why it ended, how far it sees beyond a pixel, and what to call it."""
+    """
+    A trained net: its best state, how it went, why it ended, how far it sees beyond a pixel, and what to call it.
+
+    ``architecture`` is given where training chose it, or numbers of it; ``before_validation`` is the net as it was before it
+    learnt from the validation part too, where it did; ``members`` are those of an ensemble.
+    """
 
     net: nn.Module
     history: list[Check]
@@ -123,6 +129,14 @@ class Trained:
     ended: str
     halo_px: int
     name: str = "net"
+    architecture: Architecture | None = None
+    before_validation: nn.Module | None = None
+    members: tuple[Trained, ...] = ()
+
+    @property
+    def judged(self) -> nn.Module:
+        """Return the net that can be judged by the validation part: it has not learnt from it."""
+        return self.net if self.before_validation is None else self.before_validation
 
 
 def train(

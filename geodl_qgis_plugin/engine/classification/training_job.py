@@ -21,7 +21,10 @@ from ..settings import as_dict
 from ..training_data.tile_set import TileSet
 from .appraisal import appraise
 from .classifier import classifier_item
-from .fitting import architecture_of, check_parts, checkpoint_of, fit, forget_training
+from .cross_validation import cross_validate
+from .fitting import architecture_of, check_parts, checkpoint_of, forget_training
+from .members import fit_members
+from .shortfall import cut_short
 from .training import STOPPED
 from .training_report import training_page
 from .training_settings import Settings
@@ -78,12 +81,20 @@ def _trained(
     architecture = architecture_of(settings, tile_set)
     if architecture.is_forest and not ranks.is_first:
         return {}  # it is grown by one process
-    trained = fit(architecture, settings, tile_set, checkpoint, PartOfProgress(progress, 0.0, 0.85), ranks)
+    share = 0.85 / (settings.cross_validation + 2) if settings.cross_validation else 0.85  # of the progress
+    trained = fit_members(architecture, settings, tile_set, checkpoint, PartOfProgress(progress, 0.0, share), ranks)
     if not ranks.is_first:
         return {}  # the first process scores and writes
 
-    appraisal = appraise(trained, tile_set, settings, PartOfProgress(progress, 0.85, 0.99))
-    page = training_page(tile_set, architecture, trained, appraisal, settings)
+    architecture = trained.architecture or architecture
+    if (shortfall := cut_short(trained, settings.minutes)) is not None:
+        progress.warning(shortfall)
+    appraisal = appraise(trained, tile_set, settings, PartOfProgress(progress, share, share + 0.14))
+    folds = None
+    if settings.cross_validation:
+        folder = checkpoint.parent / f"folds-{settings.cross_validation}"
+        folds = cross_validate(tile_set, settings, folder, PartOfProgress(progress, share + 0.14, 0.99))
+    page = training_page(tile_set, architecture, trained, appraisal, settings, folds)
     item = classifier_item(
         output.stem,
         tile_set,
@@ -92,7 +103,7 @@ def _trained(
         appraisal.accuracy,
         appraisal.forest,
         as_dict(settings),
-        appraisal.trust(),
+        appraisal.trust() | ({"cross_validation": folds.as_dict()} if folds is not None else {}),
     )
     weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in trained.net.state_dict().items()}
     if appraisal.applicability is not None:

@@ -40,3 +40,5 @@ class Settings:
     noise: float = option(0.0, at_least=0, at_most=2)  # standard deviations of each band
     gain: float = option(0.0, at_least=0, at_most=2)  # of brightness and contrast
     band_dropout: float = option(0.0, at_least=0, at_most=0.9)
+    ensemble: int = option(1, at_least=1, at_most=50)  # seeds
+    cross_validation: int = option(0, at_least=0, at_most=100)  # folds; 0: none

@@ -69,12 +69,12 @@ def _confidence(page: Page, calibration: Mapping[str, Any], what: str) -> None:
         page.text(f"Its logits are divided by {temperature:.3f}, which was fitted on the validation part.")
         return
     before, after = reliability["before"], reliability["after"]
+    shown = _drawn(after)
+    confidence, right, counts = (_numbers(after[name])[shown] for name in ("confidence", "right", "pixels"))
     page.svg(
-        charts.reliability_diagram(
-            _numbers(after["confidence"]), _numbers(after["right"]), after["pixels"], _line(before), what
-        ),
+        charts.reliability_diagram(confidence, right, counts, _line(before), what),
         f"Of the {what} mapped with some confidence, the share that is right. Below the dashed line the model is surer than it "
-        "is right.",
+        f"is right. Confidences that hardly any of the {what} have are left out.",
     )
     if abs(temperature - 1.0) < 1e-9:
         how = "The validation part was too small to mend confidence by, so it is that of the model itself."
@@ -131,10 +131,16 @@ def _numbers(values: Any) -> Any:
     return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
+def _drawn(reliability: Mapping[str, Any]) -> Any:
+    """Return which bins hold enough to be drawn: a handful of places says nothing, and leaps about."""
+    counts = np.asarray(reliability["pixels"])
+    return counts >= max(min(10, counts.max()), 0.002 * counts.sum())
+
+
 def _line(reliability: Mapping[str, Any]) -> Any:
     both = np.column_stack([_numbers(reliability["confidence"]), _numbers(reliability["right"])])
-    return both[np.isfinite(both).all(axis=1)]
+    return both[_drawn(reliability)]
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share * 100:.1f} %"
+    return "–" if share is None else f"{share * 100:.1f}\u00a0%"
