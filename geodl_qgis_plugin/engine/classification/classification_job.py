@@ -128,7 +128,8 @@ def _products(settings: Settings, model: Classifier) -> list[Product]:
         if model.applicability is None:
             raise SettingsError(
                 f"The model {model.name} holds no training points, so that APPLICABILITY cannot be mapped: it is of an earlier "
-                "GeoDL, from elsewhere, or was stopped while it trained. Leave APPLICABILITY empty, or train the model again."
+                "GeoDL or from elsewhere, was stopped while it trained, or had fewer than ten tiles to learn from. Leave "
+                "APPLICABILITY empty, or train the model again."
             )
         products.append(ApplicabilityProduct(model.applicability.threshold))
     return products

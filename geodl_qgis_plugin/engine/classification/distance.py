@@ -28,7 +28,7 @@ MOST_PLACES = 500_000  # of a part whose distances are measured
 FEWEST_IN_BIN = 30  # below that a bin has no score
 _MOST_POINTS = 2_000_000  # training pixels that are kept; above, one in each cell of some pixels
 _STRIP_PX = 1024
-_BINS = 10
+_MOST_BINS, _FEWEST_BINS, _PLACES_A_BIN = 10, 4, 100
 
 
 class TrainingDistance:
@@ -47,11 +47,7 @@ class TrainingDistance:
 
     def __init__(self, tile_set: TileSet, parts: Sequence[str] = ("training",)) -> None:
         self._spacing = distance_sampling(tile_set.grid)
-        cell = 1
-        points = _thinned(_rims(tile_set, [PARTS[part] for part in parts]), cell)
-        while len(points) > _MOST_POINTS:
-            cell *= 2
-            points = _thinned(iter([points]), cell)
+        points = _thinned(_rims(tile_set, [PARTS[part] for part in parts]))
         self._tree = cKDTree((points + 0.5) * self._spacing) if len(points) else None
 
     def __call__(self, rows: npt.NDArray[np.float64], columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -128,7 +124,8 @@ class DistanceCurve:
         distances = first.distances()
         if not distances.size:
             return None
-        edges = nice_edges(float(distances.min()), float(distances.max()))
+        bins = int(np.clip(distances.size // _PLACES_A_BIN, _FEWEST_BINS, _MOST_BINS))
+        edges = nice_edges(float(distances.min()), float(distances.max()), bins)
         scores: dict[str, dict[str, list[float | None]]] = {}
         for name, collected in models.items():
             binned = collected.binned(edges)
@@ -145,9 +142,9 @@ class DistanceCurve:
         return {"edges": self.edges, "unit": self.unit, "pixels": self.pixels, "scores": self.scores}
 
 
-def nice_edges(least: float, most: float) -> npt.NDArray[np.float64]:
-    """Return about ten edges on round numbers from ``least`` to ``most``."""
-    wide = (most - least) / _BINS or max(most, 1.0)
+def nice_edges(least: float, most: float, bins: int = _MOST_BINS) -> npt.NDArray[np.float64]:
+    """Return the edges of about so many bins, on round numbers, from ``least`` to ``most``."""
+    wide = (most - least) / bins or max(most, 1.0)
     power = 10.0 ** math.floor(math.log10(wide))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= wide * (1 - 1e-9))
     first = math.floor(least / step)
@@ -188,12 +185,23 @@ def _rim(there: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return rim
 
 
-def _thinned(points: Iterator[npt.NDArray[np.int64]], cell: int) -> npt.NDArray[np.int64]:
-    """Return the points (point, 2), the first one in each cell of ``cell`` pixels."""
-    kept = [some for some in points if len(some)]
-    if not kept:
-        return np.zeros((0, 2), np.int64)
-    together = np.concatenate(kept)
-    _, first = np.unique(together // cell, axis=0, return_index=True)
-    thinned: npt.NDArray[np.int64] = together[np.sort(first)]
-    return thinned
+def _thinned(rims: Iterator[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    """Return the points (point, 2), each once; where they are too many, the first one in each cell of some pixels."""
+    points, cell = np.zeros((0, 2), np.int64), 1
+    for rim in rims:
+        points = np.concatenate([points, rim])
+        if len(points) > 2 * _MOST_POINTS:
+            points, cell = _fewer(points, cell)
+    points, _ = _fewer(points, cell)
+    return points
+
+
+def _fewer(points: npt.NDArray[np.int64], cell: int) -> tuple[npt.NDArray[np.int64], int]:
+    """Return at most as many points as are kept, and the cells that this took."""
+    while True:
+        numbers = points[:, 0] // cell * (int(points[:, 1].max(initial=0)) + 1) + points[:, 1] // cell
+        _, first = np.unique(numbers, return_index=True)
+        points = points[np.sort(first)]
+        if len(points) <= _MOST_POINTS:
+            return points, cell
+        cell *= 2

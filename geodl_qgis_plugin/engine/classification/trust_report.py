@@ -50,7 +50,7 @@ def _distance(page: Page, curve: Mapping[str, Any], what: str) -> None:
     rows: list[list[Any]] = []
     for i, (low, high) in enumerate(zip(curve["edges"], curve["edges"][1:])):
         scores = [curve["scores"][name][score][i] for score in ("accuracy", "kappa", "macro_f1") for name in models]
-        rows.append([f"{low:,.6g} to {high:,.6g}", curve["pixels"][i], *scores])
+        rows.append([f"{low:,.6g} to {high:,.6g}".replace(" ", "\u00a0"), curve["pixels"][i], *scores])
     titles = [f"{title}, {name}" for title in ("Accuracy", "Kappa", "Macro-F1") for name in models]
     page.table(
         [f"Distance ({curve['unit']})", what.capitalize(), *titles],
@@ -70,7 +70,8 @@ def _confidence(page: Page, calibration: Mapping[str, Any], what: str) -> None:
         return
     before, after = reliability["before"], reliability["after"]
     shown = _drawn(after)
-    confidence, right, counts = (_numbers(after[name])[shown] for name in ("confidence", "right", "pixels"))
+    counts = np.where(shown, after["pixels"], 0)
+    confidence, right = _numbers(after["confidence"]), _numbers(after["right"])
     page.svg(
         charts.reliability_diagram(confidence, right, counts, _line(before), what),
         f"Of the {what} mapped with some confidence, the share that is right. Below the dashed line the model is surer than it "
