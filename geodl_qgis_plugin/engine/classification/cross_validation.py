@@ -28,7 +28,9 @@ from .training import STOPPED
 from .training_settings import Settings
 
 
-def cross_validate(tile_set: TileSet, settings: Settings, folder: Path, progress: Progress) -> CrossValidation | None:
+def cross_validate(
+    tile_set: TileSet, settings: Settings, folder: Path, progress: Progress, name: str = "net"
+) -> CrossValidation | None:
     """
     Train and score on every fold, and on a random split.
 
@@ -36,6 +38,8 @@ def cross_validate(tile_set: TileSet, settings: Settings, folder: Path, progress
     ----------
     folder : path
         Where checkpoints and the scores of finished folds lie; what lies there is not done again.
+    name : str
+        What the report calls the model.
 
     Returns
     -------
@@ -46,15 +50,15 @@ def cross_validate(tile_set: TileSet, settings: Settings, folder: Path, progress
     folds, random = (Folds(tile_set, count, settings.seed, random=kind) for kind in (False, True))
     wanted = [*((str(number + 1), folds, number) for number in range(count)), (RANDOM, random, 0)]
     scores = []
-    for done, (name, dealt, number) in enumerate(wanted):
-        file = folder / f"{name.replace(' ', '-')}.json"
+    for done, (fold, dealt, number) in enumerate(wanted):
+        file = folder / f"{fold.replace(' ', '-')}.json"
         if file.exists():
             scores.append(FoldScore.from_dict(json.loads(file.read_text(encoding="utf-8"))))
             continue
         part = PartOfProgress(progress, done / len(wanted), (done + 1) / len(wanted))
-        progress.message(f"Cross-validation: {f'fold {name} of {count}' if name != RANDOM else name}.")
+        progress.message(f"Cross-validation: {f'fold {fold} of {count}' if fold != RANDOM else fold}.")
         try:
-            score = _scored(name, dealt.tile_set_of(number), settings, file.with_suffix(".safetensors"), part)
+            score = _scored(fold, dealt.tile_set_of(number), settings, file.with_suffix(".safetensors"), part)
         except Cancelled:
             score = None
         if score is None:
@@ -68,7 +72,7 @@ def cross_validate(tile_set: TileSet, settings: Settings, folder: Path, progress
     for score in scores:
         if score.left_out:
             progress.warning(f"Cross-validation: fold {score.name} was left out. {score.left_out}")
-    return CrossValidation(scores[:-1], scores[-1])
+    return CrossValidation(scores[:-1], scores[-1], name)
 
 
 def _scored(name: str, tile_set: TileSet, settings: Settings, checkpoint: Path, progress: Progress) -> FoldScore | None:

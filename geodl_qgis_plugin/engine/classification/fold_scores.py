@@ -41,10 +41,11 @@ class FoldScore:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """The scores of all folds, and of a random split."""
+    """The scores of all folds, and of a random split; ``name`` is what the report calls the model."""
 
     folds: list[FoldScore]
     random: FoldScore | None
+    name: str = "net"
 
     def pooled(self, model: str) -> Accuracy | None:
         """Return the scores of ``net`` or ``forest`` on the pixels of all folds together."""
@@ -67,12 +68,12 @@ class CrossValidation:
         return {
             "folds": [fold.as_dict() for fold in self.folds],
             "random": self.random.as_dict() if self.random else None,
+            "name": self.name,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CrossValidation:
         """Read what `as_dict` wrote."""
         random = values.get("random")
-        return cls(
-            [FoldScore.from_dict(fold) for fold in values["folds"]], FoldScore.from_dict(random) if random else None
-        )
+        folds = [FoldScore.from_dict(fold) for fold in values["folds"]]
+        return cls(folds, FoldScore.from_dict(random) if random else None, str(values.get("name", "net")))

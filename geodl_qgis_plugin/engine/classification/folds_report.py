@@ -21,6 +21,7 @@ def folds_section(page: Page, scores: CrossValidation, what: str = "pixels") -> 
         return
     page.text(_finding(scores, net, forest, what))
     models = {"net": net} | ({"forest": forest} if forest is not None else {})
+    called = {"net": scores.name, "forest": "forest"}
     names = [f"fold {fold.name}" for fold in scores.folds]
     rows: list[list[Any]] = [_row(name, fold, models) for name, fold in zip(names, scores.folds)]
     pooled = FoldScore("all folds together", net, forest)
@@ -32,21 +33,21 @@ def folds_section(page: Page, scores: CrossValidation, what: str = "pixels") -> 
         rows.append(_row("random split (optimistic)", scores.random, models))
         shown.append(("random split (optimistic)", scores.random))
     for score in ("accuracy", "macro_f1"):
-        values = {model: [_value(getattr(fold, model), score) for _, fold in shown] for model in models}
+        values = {called[model]: [_value(getattr(fold, model), score) for _, fold in shown] for model in models}
         page.svg(
             trust_charts.fold_scores([name for name, _ in shown], values, _SCORES[score], len(names)),
             f"{_SCORES[score]} on each fold, with the others to learn from.",
             half=True,
         )
     page.table(
-        ["", what.capitalize(), *(f"{title}, {model}" for title in _SCORES.values() for model in models)],
+        ["", what.capitalize(), *(f"{title}, {called[model]}" for title in _SCORES.values() for model in models)],
         rows,
         "The spread is the standard deviation between folds. In the random split single tiles are dealt, without a buffer.",
         highlight=[len(names)],
     )
     page.svg(
         charts.confusion_matrix(net, what),
-        "Confusion matrix of the net over all folds together: rows are the mapped reference.",
+        f"Confusion matrix of the {scores.name} over all folds together: rows are the mapped reference.",
     )
     for fold in scores.folds:
         if fold.left_out:
@@ -55,10 +56,10 @@ def folds_section(page: Page, scores: CrossValidation, what: str = "pixels") -> 
 
 def _finding(scores: CrossValidation, net: Accuracy, forest: Accuracy | None, what: str) -> str:
     done = sum(fold.net is not None for fold in scores.folds)
-    text = f"Each of {done} folds of space was the test part once. Together the nets are right for {_percent(net.accuracy)}"
+    text = f"Each of {done} folds of space was the test part once. Together the models are right for {_percent(net.accuracy)}"
     text += f" of the {what}"
     spread = scores.spread("net", "accuracy")
-    text += f", with {_percent(spread)} between folds" if spread is not None else ""
+    text += f", with a spread of {_percent(spread)} between folds" if spread is not None else ""
     if forest is not None:
         text += f"; the forests for {_percent(forest.accuracy)}"
     text += "."

@@ -93,7 +93,7 @@ def _trained(
     folds = None
     if settings.cross_validation:
         folder = checkpoint.parent / f"folds-{settings.cross_validation}"
-        folds = cross_validate(tile_set, settings, folder, PartOfProgress(progress, share + 0.14, 0.99))
+        folds = cross_validate(tile_set, settings, folder, PartOfProgress(progress, share + 0.14, 0.99), trained.name)
     page = training_page(tile_set, architecture, trained, appraisal, settings, folds)
     item = classifier_item(
         output.stem,
