@@ -29,7 +29,10 @@ JOBS = {
     "setup": "setup",
 }
 
-RANKED: tuple[str, ...] = ("trainclassifier",)  # jobs that several processes under torchrun do together
+RANKED: tuple[str, ...] = (
+    "trainclassifier",
+    "trainforecaster",
+)  # jobs that several processes under torchrun do together
 
 
 def run_job(name: str, values: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

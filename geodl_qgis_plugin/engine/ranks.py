@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -181,11 +183,42 @@ def joined() -> Iterator[Ranks]:
         yield found or ALONE
         return
     distributed = _distributed()
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if _has_cards() else "gloo", timeout=_WAIT)
+    store, _, _ = next(distributed.rendezvous("env://", found.rank, found.size))
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if _has_cards() else "gloo",
+        store=distributed.PrefixStore(_generation(store, found), store),
+        rank=found.rank,
+        world_size=found.size,
+        timeout=_WAIT,
+    )
     try:
         yield found
     finally:
         distributed.destroy_process_group()
+
+
+def _generation(store: Any, ranks: Ranks) -> str:
+    """
+    Agree on a name for this start of the job.
+
+    After a loss torchrun may hand over the store of the start before, with the addresses of processes that are gone. So the
+    first process names the start, and the others take no name that it does not confirm to them while it lives.
+    """
+    own = uuid.uuid4().hex
+    if ranks.is_first:
+        store.set("geodl/start", own)
+        for other in range(1, ranks.size):
+            asked = f"geodl/{own}/{other}"
+            store.set(f"{asked}/{store.get(asked).decode()}", "yes")
+        return own
+    while True:
+        name = str(store.get("geodl/start").decode())
+        asked = f"geodl/{name}/{ranks.rank}"
+        store.set(asked, own)
+        while store.get("geodl/start").decode() == name:
+            if store.check([f"{asked}/{own}"]):
+                return name
+            time.sleep(0.05)
 
 
 def _has_cards() -> bool:

@@ -17,6 +17,7 @@ from .baselines import baseline_forecasts
 from .climatology import NormalsPlan, choose_harmonics, fit_normals
 from .conformal import quantile_shifts
 from .core import Side
+from .crew import Crew
 from .forecaster import Prediction, mean_of_quantiles
 from .frequency import Frequency
 from .networks import QUANTILES
@@ -53,13 +54,16 @@ def fit_classic(
     training: TrainingPlan | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    crew: Crew | None = None,
 ) -> Classic:
     """Fit the classic LSTM on all the columns given: (station, time), NaN where missing."""
-    training, progress = training or _PLAN, progress or SilentProgress()
+    training, progress, crew = training or _PLAN, progress or SilentProgress(), crew or Crew()
     history = forward(values, transform)
     judged = validation_origins(history.shape[1], shape.horizon, calendar.frequency.season, _MOST_ORIGINS)
     harmonics = choose_harmonics(history[:, : judged[0]], calendar)
-    members, _ = _fit(history[:, : judged[0]], shape, training, seed, PartOfProgress(progress, 0.0, 0.5))
+    members, _ = _fit(
+        history[:, : judged[0]], shape, training, seed, PartOfProgress(progress, 0.0, 0.5), crew.at("judged")
+    )
     said, happened = [], []
     for at in judged:
         middle, spread = _scaling(history[:, :at])
@@ -67,7 +71,7 @@ def fit_classic(
         happened.append((history[:, at : at + shape.horizon] - middle) / spread)
     quantiles = np.repeat(np.stack(said)[..., None], len(QUANTILES), axis=3)
     shifts = quantile_shifts(np.stack(happened), quantiles, float(history.shape[1] - judged[0]))
-    members, curves = _fit(history, shape, training, seed, PartOfProgress(progress, 0.5, 1.0))
+    members, curves = _fit(history, shape, training, seed, PartOfProgress(progress, 0.5, 1.0), crew.at("all"))
     return Classic(members[0], curves, shape, calendar.frequency, transform, harmonics, shifts)
 
 
@@ -90,7 +94,7 @@ def predict_classic(model: Classic, history: Array, side: Side, calendar: Calend
 
 
 def _fit(
-    history: Array, shape: Shape, training: TrainingPlan, seed: int, progress: Progress
+    history: Array, shape: Shape, training: TrainingPlan, seed: int, progress: Progress, crew: Crew
 ) -> tuple[list[Weights], list[Curve]]:
     middle, spread = _scaling(history)
     scaled = (history - middle) / spread
@@ -104,7 +108,7 @@ def _fit(
     filled = np.nan_to_num(scaled)  # a gap is the station's mean
     windows = filled[rows[:, [0]], origin[:, None] + np.arange(-steps, 0)].astype(np.float32)[..., None]
     wanted = scaled[rows[:, 0], origin].astype(np.float32)
-    return train_classic(windows, wanted, origin >= 0.85 * length, training, seed, progress)
+    return train_classic(windows, wanted, origin >= 0.85 * length, training, seed, progress, crew)
 
 
 def _roll(weights: Weights, history: Array, shape: Shape) -> Array:

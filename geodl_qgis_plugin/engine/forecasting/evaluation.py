@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..errors import Cancelled, SeriesError
 from ..messages import Progress
+from ..ranks import ALONE, Ranks
 from .baselines import CLIMATOLOGY, climatology_distribution, naive_scale
 from .core import Side
 from .metrics import Scores, coverage, crps, score_points, skill_interval, width
@@ -133,41 +134,55 @@ def evaluate(
     origins: npt.NDArray[np.int64],
     horizon: int,
     progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """
-    Ask a fitted method at every origin.
+    Ask a fitted method at every origin; several processes share the origins.
 
     Parameters
     ----------
     values : (station, time)
         In the variable's own units.
     """
-    quantiles, normals, points, observed = [], [], [], []
-    for index, origin in enumerate(origins):
-        q, normal, parts = method(values[:, :origin], side.before(int(origin)), calendar)
-        quantiles.append(q)
-        normals.append(normal)
-        points.append({MODEL: q[..., q.shape[-1] // 2], **parts})
-        after = np.full((len(values), horizon), np.nan)
-        known = values[:, origin : origin + horizon]
-        after[:, : known.shape[1]] = known
-        observed.append(after)
-        progress.update((index + 1) / len(origins), f"Origin {index + 1} of {len(origins)}")
+    names: list[str] = []
+    done = 0
+
+    def ask(origin: int) -> Array:
+        """Return quantiles, normal and points behind each other: (station, lead, what)."""
+        nonlocal done
         if progress.cancelled():
             raise Cancelled("The evaluation was stopped; nothing was kept.")
-    names = points[0]
+        quantiles, normal, parts = method(values[:, :origin], side.before(origin), calendar)
+        names[:] = list(parts)
+        done += 1
+        progress.update(min(1.0, done * ranks.size / len(origins)), f"Origin {done * ranks.size} of {len(origins)}")
+        return np.concatenate([quantiles, np.stack([normal, *parts.values()], axis=2)], axis=2)
+
+    said = ranks.each(origins.tolist(), ask)
+    count = said.shape[3] - 1 - len(names)
+    quantiles = said[..., :count]
+    observed = np.full((len(origins), len(values), horizon), np.nan)
+    for index, origin in enumerate(origins):
+        known = values[:, origin : origin + horizon]
+        observed[index, :, : known.shape[1]] = known
+    points = {name: said[..., count + 1 + index] for index, name in enumerate(names)}
     return Evaluation(
         origins,
-        np.stack(observed),
-        np.stack(quantiles),
-        {name: np.stack([one[name] for one in points]) for name in names},
-        np.stack(normals),
+        observed,
+        quantiles,
+        {MODEL: quantiles[..., count // 2], **points},
+        said[..., count],
         naive_scale(values[:, : origins[0]], calendar.frequency.season),
     )
 
 
 def add_climatology_distribution(
-    judged: Evaluation, values: Array, calendar: Calendar, harmonics: dict[str, int], transform: str
+    judged: Evaluation,
+    values: Array,
+    calendar: Calendar,
+    harmonics: dict[str, int],
+    transform: str,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """
     Return the evaluation with the climatological distribution at every origin: what the model's CRPS is to be compared with.
@@ -178,9 +193,9 @@ def add_climatology_distribution(
         Of the scored stations, in the variable's own units.
     """
     horizon = judged.observed.shape[2]
-    found = [
-        climatology_distribution(forward(values[:, :origin], transform), calendar, harmonics, horizon)
-        for origin in judged.origins
-    ]
-    own = backward(np.stack(found), transform)
+
+    def at(origin: int) -> Array:
+        return climatology_distribution(forward(values[:, :origin], transform), calendar, harmonics, horizon)
+
+    own = backward(ranks.each(judged.origins.tolist(), at), transform)
     return replace(judged, distributions={**judged.distributions, CLIMATOLOGY["none"]: own})

@@ -65,7 +65,7 @@ def _methods(page: Page, judged: Evaluation, series: StationSeries) -> None:
     page.text(
         f"Scored at {len(judged.origins)} rolling origins, {step_of(judged.origins)} steps apart, from "
         f"{day_of(series, int(judged.origins[0]))} on. Everything was fitted on what came before the first of them; at each "
-        "origin only what came before it was known."
+        "origin only what came before it was known." + _drawn(judged, series)
     )
     winner = min(scores, key=lambda name: np.nan_to_num(scores[name].mase, nan=np.inf))
     page.table(
@@ -115,6 +115,17 @@ def _leads(page: Page, judged: Evaluation, fitted: Fitted, series: StationSeries
     header = ["Lead time", "MAE", f"MAE, {best}", "RMSE", "Bias", "MASE", "CRPS"]
     header += ["80 % held", "90 % held", "80 % width", "90 % width"]
     page.table(header, rows, "By lead time.", "r" * len(header))
+
+
+def _drawn(judged: Evaluation, series: StationSeries) -> str:
+    """Say so where not all stations were scored."""
+    scored = judged.observed.shape[1]
+    if scored == len(series.stations):
+        return ""
+    return (
+        f" Of {len(series.stations):,} stations, {scored:,} in whole regions drawn with the seed are scored, and stand "
+        "for the rest; all were trained on."
+    )
 
 
 def _stations(page: Page, judged: Evaluation, series: StationSeries) -> None:

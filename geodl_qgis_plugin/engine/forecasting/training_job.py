@@ -16,9 +16,11 @@ import numpy.typing as npt
 from ..files import all_or_none
 from ..messages import PartOfProgress, Progress
 from ..model_file import write_model
+from ..ranks import Ranks, joined
 from ..settings import as_dict, option
 from .classic import Classic, fit_classic
 from .core import Side
+from .crew import Crew, crew_of
 from .evaluation import MODEL, Evaluation, add_climatology_distribution, evaluate, evaluation_origins
 from .forecaster import fit_forecaster
 from .frequency import DAY_S, STEPS, Frequency
@@ -32,11 +34,14 @@ from .seasons import Array, Calendar
 from .series import QUANTITIES, StationSeries, usable
 from .series_settings import SeriesSettings, check_outputs, read_and_tell, source_of
 from .skill_layer import write_skill_layer
+from .tables import LAYER_NAME
 from .transforms import choose_transform
-from .windows import Shape
+from .windows import Shape, some_regions
 
 _MOST_ORIGINS = 24
-_SCORED_VALUES = 20_000_000  # stations are drawn for the evaluation where there are more
+_SCORED_VALUES = (
+    8_000_000  # regions are drawn for the evaluation where there are more: some hundred stations tell enough
+)
 ARCHITECTURES = ("anomaly", "classic")
 
 
@@ -68,6 +73,11 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     SeriesError, SourceError, SettingsError, OutputError
         Each with a sentence, before anything is written.
     """
+    with joined() as ranks:
+        return _run(settings, progress, ranks)
+
+
+def _run(settings: Settings, progress: Progress, ranks: Ranks) -> dict[str, Any]:
     check_outputs(settings.output, settings.report, settings.skill)
     check_statistical_baselines(settings.compare_statistical)
     source = source_of(settings, settings.step, settings.quantity)
@@ -80,6 +90,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         series.length, horizon, series.frequency.season, _MOST_ORIGINS, settings.origins or None
     )
     _tell(series, variables, progress)
+    crew = crew_of(ranks, settings.output, source.input.partition(LAYER_NAME)[0], as_dict(settings))
     fitted: dict[str, Fitted] = {}
     judged: dict[str, Evaluation] = {}
     statics = _statics(series, settings)
@@ -99,19 +110,32 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
             transform,
             settings,
             PartOfProgress(part, 0, 0.4),
+            crew.at(f"{name}-first"),
         )
         judged[name] = _judge(
-            first, values, side, series.calendar, origins, horizon, settings, PartOfProgress(part, 0.4, 0.55)
+            first, values, side, series.calendar, origins, horizon, settings, PartOfProgress(part, 0.4, 0.55), ranks
         )
-        judged[name] = add_statistical_baselines(
-            judged[name],
-            values,
-            series.frequency.season,
-            settings.compare_statistical,
-            PartOfProgress(part, 0.55, 0.65),
-        )
+        if ranks.is_first:
+            judged[name] = add_statistical_baselines(
+                judged[name],
+                values,
+                series.frequency.season,
+                settings.compare_statistical,
+                PartOfProgress(part, 0.55, 0.65),
+            )
         transform = choose_transform(values, settings.transform, settings.quantity == "sum")
-        fitted[name] = _fit(values, side, series.calendar, shape, transform, settings, PartOfProgress(part, 0.65, 1.0))
+        fitted[name] = _fit(
+            values,
+            side,
+            series.calendar,
+            shape,
+            transform,
+            settings,
+            PartOfProgress(part, 0.65, 1.0),
+            crew.at(f"{name}-all"),
+        )
+    if not ranks.is_first:
+        return {}
     model = ForecastModel(fitted, series.frequency, series.stations, source.covariates, statics, settings.quantity)
     progress.update(0.92, "Writing the report")
     page = write_report(model, series, judged, as_dict(settings))
@@ -126,6 +150,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         if settings.skill:
             write_skill_layer(settings.skill, series, judged)
             result["skill"] = settings.skill
+    crew.leave()
     return result | _numbers(judged, progress)
 
 
@@ -160,11 +185,18 @@ def least_values(horizon: int) -> int:
 
 
 def _fit(
-    values: Array, side: Side, calendar: Calendar, shape: Shape, transform: str, settings: Settings, progress: Progress
+    values: Array,
+    side: Side,
+    calendar: Calendar,
+    shape: Shape,
+    transform: str,
+    settings: Settings,
+    progress: Progress,
+    crew: Crew,
 ) -> Fitted:
     if settings.architecture == "classic":
-        return fit_classic(values, calendar, shape, transform, seed=settings.seed, progress=progress)
-    return fit_forecaster(values, side, calendar, shape, transform, seed=settings.seed, progress=progress)
+        return fit_classic(values, calendar, shape, transform, seed=settings.seed, progress=progress, crew=crew)
+    return fit_forecaster(values, side, calendar, shape, transform, seed=settings.seed, progress=progress, crew=crew)
 
 
 def _judge(
@@ -176,20 +208,22 @@ def _judge(
     horizon: int,
     settings: Settings,
     progress: Progress,
+    ranks: Ranks,
 ) -> Evaluation:
-    most = max(64, _SCORED_VALUES // values.shape[1])
-    scored = np.arange(len(values))
-    if len(values) > most:
-        scored = np.sort(np.random.default_rng(settings.seed).choice(len(values), most, replace=False))
-        progress.message(f"{most:,} stations, drawn with the seed, are scored; all are trained on.")
+    scored = some_regions(side.regions, max(64, _SCORED_VALUES // values.shape[1]), settings.seed)
+    if len(scored) < len(values):
+        progress.message(
+            f"{len(scored):,} of {len(values):,} stations are scored, in whole regions that were drawn with the seed; all are "
+            "trained on."
+        )
 
     def method(history: Array, beside: Side, when: Calendar) -> tuple[Array, Array, dict[str, Array]]:
         found = answer(model, history, beside, when)
         return found.quantiles, found.normal, found.parts
 
-    judged = evaluate(method, values[scored], side.of(scored), calendar, origins, horizon, progress)
+    judged = evaluate(method, values[scored], side.of(scored), calendar, origins, horizon, progress, ranks)
     harmonics = model.harmonics if isinstance(model, Classic) else model.core.plan.harmonics
-    judged = add_climatology_distribution(judged, values[scored], calendar, harmonics, model.transform)
+    judged = add_climatology_distribution(judged, values[scored], calendar, harmonics, model.transform, ranks)
     return replace(judged, stations=scored)
 
 
