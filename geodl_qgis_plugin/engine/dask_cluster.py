@@ -87,7 +87,7 @@ def dask_client(scheduler: str, needed: tuple[str, ...] = ("numpy", "torch")) ->
                     n_workers=own,
                     threads_per_worker=1,
                     memory_limit=None,
-                    dashboard_address=None,
+                    dashboard_address=":0",
                     env={"DASK_LOGGING__DISTRIBUTED": "warning"},
                 )
             )
