@@ -14,6 +14,7 @@ from .batches import positions_of_codes
 from .scoring import Predicted
 
 MOST_PLACES = 2000
+_FEWEST_PLACES = 30  # below that there is no accuracy
 _AT_ONCE = 128
 
 
@@ -55,6 +56,10 @@ class ScoredSample:
             "part": self._part,
             "inside": int(within.sum()),
             "outside": int((~within).sum()),
-            "accuracy_inside": float(right[within].mean()) if within.any() else None,
-            "accuracy_outside": float(right[~within].mean()) if not within.all() else None,
+            "accuracy_inside": _mean(right[within]),
+            "accuracy_outside": _mean(right[~within]),
         }
+
+
+def _mean(right: npt.NDArray[np.float64]) -> float | None:
+    return float(right.mean()) if right.size >= _FEWEST_PLACES else None

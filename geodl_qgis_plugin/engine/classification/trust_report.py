@@ -79,6 +79,11 @@ def _confidence(page: Page, calibration: Mapping[str, Any], what: str) -> None:
     )
     if abs(temperature - 1.0) < 1e-9:
         how = "The validation part was too small to mend confidence by, so it is that of the model itself."
+    elif 0.97 < temperature < 1.03:
+        how = (
+            "On the validation part the model was as sure as it was right, so that next to nothing was to be mended (the "
+            f"temperature is {temperature:.2f})."
+        )
     else:
         surer = "surer" if temperature > 1 else "less sure"
         how = (
@@ -94,6 +99,14 @@ def _confidence(page: Page, calibration: Mapping[str, Any], what: str) -> None:
 
 def _importance(page: Page, importance: Mapping[str, Any], what: str) -> None:
     page.section("Which predictors mattered")
+    if len(importance["bands"]) == 1:
+        only = importance["bands"][0]
+        page.text(
+            f"All rests on {only['name']}, the only band: where that no longer belongs to its place, accuracy falls by "
+            f"{only['loss']:.3f} from {importance['accuracy']:.3f} ({importance['places']:,} {what} of the "
+            f"{importance['part']} part)."
+        )
+        return
     page.svg(
         trust_charts.band_importance(
             *([band[key] for band in importance["bands"]] for key in ("name", "loss", "spread"))
@@ -124,7 +137,8 @@ def _applicability(page: Page, area: Mapping[str, Any], what: str) -> None:
                 ["inside the area of applicability", inside["inside"], inside["accuracy_inside"]],
                 ["outside", inside["outside"], inside["accuracy_outside"]],
             ],
-            f"A sample of the {inside['part']} {what}, by whether their surroundings are like what was learnt from.",
+            f"A sample of the {inside['part']} {what}, by whether their surroundings are like what was learnt from; a handful "
+            "has no accuracy.",
         )
 
 
