@@ -30,9 +30,10 @@ from .reading import Source
 from .seasons import Array
 from .series import StationSeries, last_seen
 from .series_settings import SeriesSettings, check_outputs, names_of, read_and_tell, source_of
-from .transforms import backward, forward
+from .transforms import backward, forward, some_values
 
-_MOST_FANS = 60
+_MOST_FANS, _UNUSUAL = 60, 12
+_Fan = tuple[str, str, Array, Prediction, int]  # variable, station, what was measured, all forecasts, which of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +76,12 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     origin = series.length
     layer = ForecastLayer(series, origin, Path(settings.model).stem)
     back = min(origin, settings.history if settings.history >= 0 else _usual_history(model))
-    fans: list[tuple[str, str, Array, Prediction, int]] = []
+    fans: list[_Fan] = []
     for index, (variable, field) in enumerate(names.items()):
         alive = _alive(series, field, model, progress)
-        _doubt(series.values[field][alive], block["usual_values"][variable], variable, progress)
-        values = series.values[field][alive]
+        every = len(alive) == len(series.stations)
+        values = series.values[field] if every else series.values[field][alive]
+        _doubt(values, block["usual_values"][variable], variable, progress)
         beside = np.stack([series.values[name][alive] for name in model.covariates]) if model.covariates else None
         chosen = [series.stations[row] for row in alive]
         side = make_side(
@@ -161,7 +163,7 @@ def _alive(series: StationSeries, field: str, model: ForecastModel, progress: Pr
 
 def _doubt(values: Array, usual: list[float], variable: str, progress: Progress) -> None:
     low, middle, high = usual
-    median = float(np.nanmedian(values))
+    median = float(np.median(some_values(values)))
     if not low - (high - low) <= median <= high + (high - low):
         progress.warning(
             f"The values of {variable} have a median of {median:.4g}, the training values had {middle:.4g} (1st to "
@@ -203,7 +205,7 @@ def _cut(found: Prediction, horizon: int) -> Prediction:
 def _charts(
     settings: Settings,
     series: StationSeries,
-    fans: list[tuple[str, str, Array, Prediction, int]],
+    fans: list[_Fan],
     back: int,
     horizon: int,
 ) -> Page:
@@ -215,8 +217,25 @@ def _charts(
     past_times = series.frequency.start(series.first + np.arange(origin - back, origin))
     times = series.frequency.start(series.first + np.arange(origin, origin + horizon))
     if len(fans) > _MOST_FANS:
-        page.text(f"The first {_MOST_FANS} of {len(fans):,} series are drawn; the layer holds all.")
-    for variable, name, past, found, row in fans[:_MOST_FANS]:
+        page.text(
+            f"{_MOST_FANS} of {len(fans):,} series are drawn: the {_UNUSUAL} whose forecast lies farthest from normal for "
+            "its uncertainty, then some from everywhere. The layer holds all."
+        )
+    for variable, name, past, found, row in _shown(fans):
         normal = np.concatenate([np.full(back, np.nan), found.normal[row]])
         page.svg(fan(past_times, past, times, found.quantiles[row], normal, variable), f"{name}, {variable}", half=True)
     return page
+
+
+def _shown(fans: list[_Fan]) -> list[_Fan]:
+    """Return the fans to draw: the most unusual ones and some from everywhere, where there are many."""
+    if len(fans) <= _MOST_FANS:
+        return fans
+    far = np.zeros(len(fans))
+    for index, (_, _, _, found, row) in enumerate(fans):
+        width = found.quantiles[row, :, -2] - found.quantiles[row, :, 1]
+        far[index] = np.max(np.abs(found.median[row] - found.normal[row]) / np.maximum(width, 1e-9))
+    first = np.argsort(-np.nan_to_num(far), kind="stable")[:_UNUSUAL]
+    rest = np.setdiff1d(np.arange(len(fans)), first)
+    even = rest[np.linspace(0, len(rest) - 1, _MOST_FANS - _UNUSUAL).round().astype(int)]
+    return [fans[index] for index in (*first, *even)]

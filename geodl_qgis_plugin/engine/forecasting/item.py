@@ -13,6 +13,7 @@ from .evaluation import MODEL, Evaluation
 from .model import ForecastModel
 from .seasons import Array
 from .series import StationSeries
+from .transforms import some_values
 
 
 def forecaster_item(
@@ -66,8 +67,7 @@ def forecaster_item(
 
 def _usual(values: Array) -> list[float]:
     """Return the 1st, 50th and 99th percentile."""
-    seen = values[np.isfinite(values)]
-    return [float(value) for value in np.quantile(seen, [0.01, 0.5, 0.99])]
+    return [float(value) for value in np.quantile(some_values(values), [0.01, 0.5, 0.99])]
 
 
 def _footprint(series: StationSeries) -> dict[str, Any] | None:

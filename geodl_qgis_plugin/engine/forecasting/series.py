@@ -64,6 +64,8 @@ class StationSeries:
 
     def only(self, keep: npt.NDArray[np.bool_], findings: list[Finding]) -> StationSeries:
         """Return the stations to keep, with what is to be told about the others."""
+        if keep.all():  # many stations are not copied for nothing
+            return replace(self, findings=[*self.findings, *findings])
         return replace(
             self,
             stations=[name for name, kept in zip(self.stations, keep) if kept],
@@ -89,7 +91,8 @@ def usable(series: StationSeries, variables: Sequence[str], least: int, horizon:
     some = np.zeros(len(series.stations), dtype=bool)
     for name in variables:
         keep, found = _usable(series, name, least, horizon)
-        values[name] = np.where(keep[:, None], series.values[name], np.nan)
+        if not keep.all():
+            values[name] = np.where(keep[:, None], series.values[name], np.nan)
         findings += found
         some |= keep
     return replace(series, values=values).only(some, findings)
