@@ -40,7 +40,7 @@ class TrainClassifier(GeoDLAlgorithm):
     TASKS = ("each pixel", "each tile")
     LOSSES = ("cross-entropy", "focal", "dice")
     PRECISIONS = ("automatic", "float32", "bfloat16")
-    ARCHITECTURES = ("automatic", "unet", "pooled", "classic", "forest", "extra trees")
+    ARCHITECTURES = ("automatic", "unet", "pooled", "classic", "residual", "forest", "extra trees")
 
     def displayName(self) -> str:
         """Return the name in the toolbox."""
@@ -88,16 +88,21 @@ class TrainClassifier(GeoDLAlgorithm):
                 usesStaticStrings=True,
             ),
             help=self.tr(
-                "What is trained. “unet” is for pixels; “pooled” (the default) and “classic” are for tiles, the latter with "
-                "weights for every position of its dense layer. “forest” and “extra trees” are for both: many decision trees "
-                "on the values and their means and spreads in windows of 5 to 121 pixels (on the terrain, of an elevation), "
+                "What is trained. Automatic tries forests and nets on tiles, and keeps what does best on the validation part, "
+                "which may be the mean of several. “unet” is for pixels; “pooled”, “classic” (with weights for every position "
+                "of its dense layer) and “residual” (deeper; also for tiles of a few pixels) are for tiles. “forest” and "
+                "“extra trees” are for both: many decision trees on the values and their means and spreads in windows of 5 to "
+                "121 pixels (on the terrain, of an elevation), "
                 "the latter with thresholds drawn at random. They are grown in minutes, and often the better choice where "
                 "training areas are few."
             ),
         )
         self.add(
             QgsProcessingParameterNumber(self.EPOCHS, self.tr("Epochs (0: automatic)"), whole, 0, minValue=0),
-            help=self.tr("How often the net sees all training tiles. 0 chooses as many as about 3,000 batches need."),
+            help=self.tr(
+                "How often the net sees all training tiles. 0 chooses as many as about 3,000 batches need, 60 for tiles under "
+                "16 pixels. Where several nets are tried they share it, as they do the minutes."
+            ),
         )
         self.add(
             QgsProcessingParameterNumber(
@@ -110,7 +115,10 @@ class TrainClassifier(GeoDLAlgorithm):
         )
         self.add(
             QgsProcessingParameterNumber(self.BATCH_SIZE, self.tr("Batch size (tiles)"), whole, 16, minValue=1),
-            help=self.tr("Tiles that are learnt from at once. Smaller ones need less memory."),
+            help=self.tr(
+                "Tiles that are learnt from at once; of tiles under 16 pixels, four times as many. Smaller batches need less "
+                "memory."
+            ),
         )
         self.add(
             QgsProcessingParameterNumber(self.SEED, self.tr("Seed"), whole, 0, minValue=0),
@@ -185,11 +193,14 @@ class TrainClassifier(GeoDLAlgorithm):
         )
         number(
             self.DROPOUT,
-            self.tr("Dropout (0 to 0.9)"),
+            self.tr("Dropout (0 to 0.9, -1: automatic)"),
             real,
-            0.0,
-            self.tr("Share of the deepest features left out at random while training, against learning by heart."),
-            minValue=0.0,
+            -1.0,
+            self.tr(
+                "Share of the deepest features left out at random while training, against learning by heart. Automatic is 0.3 "
+                "for the residual net and 0 for others."
+            ),
+            minValue=-1.0,
             maxValue=0.9,
         )
         self.add(

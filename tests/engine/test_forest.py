@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -316,9 +317,9 @@ def test_an_ensemble_that_does_not_fit_is_refused(change):
     good = ensemble_of([forest, forest]).as_dict()
     with pytest.raises((ValueError, ModelFileError)):
         Architecture.from_dict({**good, "numbers": {**good["numbers"], **change}}).build()
-    inner = {**good, "numbers": {"members": [good]}}
-    with pytest.raises(ValueError, match="must be nets or forests"):
-        Architecture.from_dict(inner).build()
+    other = ensemble_of([replace(forest, classes=3)]).as_dict()["numbers"]
+    with pytest.raises(ValueError, match="its own bands and classes"):
+        Architecture.from_dict({**good, "numbers": other}).build()
 
 
 def test_a_model_file_with_crooked_trees_is_refused(model, tmp_path):

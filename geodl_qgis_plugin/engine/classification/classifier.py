@@ -144,6 +144,7 @@ def classifier_item(
             "history": [asdict(check) for check in trained.history],
             "best_epoch": trained.best.epoch,
             "ended": trained.ended,
+            "tried": [asdict(trial) for trial in trained.tried],
         },
         **trust,
         "settings": dict(settings),

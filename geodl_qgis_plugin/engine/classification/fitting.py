@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import hashlib
 import json
@@ -20,14 +21,18 @@ from ..settings import as_dict
 from ..training_data.folds import FEWEST_FOLDS, check_folds
 from ..training_data.tile_set import TileSet
 from .alterations import Alteration
+from .automatic_tiles import best_for_tiles, candidates_for, is_tried
 from .batches import training_tiles
 from .forest import CLASS_WEIGHT, grow, spacing_m
 from .networks import EACH_PIXEL, Architecture, choose_architecture
+from .networks.residual import SMALLEST_SLIDING_PX
 from .training import Plan, Trained, train
 from .training_settings import Settings
 
 # Batch norms bear long steps; without them a net dies of such.
-LEARNING_RATES = {"unet": 0.01, "pooled": 0.001, "classic": 0.001}
+LEARNING_RATES = {"unet": 0.01, "pooled": 0.001, "classic": 0.001, "residual": 0.002}
+# Tiles of a few pixels: a batch of them is soon done, and they are many.
+SMALL_EPOCHS, SMALL_BATCHES, SMALL_RATE = 60, 4, 2
 CHECKPOINT = "checkpoint.safetensors"
 # What does not change the weights, or only how the result is told.
 _OF_NO_EFFECT = ("output", "report", "resume", "forest", "cross_validation")
@@ -81,7 +86,7 @@ def architecture_of(settings: Settings, tile_set: TileSet) -> Architecture:
     SettingsError
         If it does not do the task, or the tiles are too small for it.
     """
-    numbers: dict[str, Any] = {"dropout": settings.dropout}
+    numbers: dict[str, Any] = {"dropout": settings.dropout} if settings.dropout >= 0 else {}
     if settings.task == EACH_PIXEL:
         numbers["widths"] = list(settings.widths)
     return choose_architecture(
@@ -103,7 +108,26 @@ def fit(
     progress: Progress,
     ranks: Ranks,
 ) -> Trained:
-    """Grow a forest or train a net, whichever the architecture is."""
+    """Grow a forest or train a net, whichever the architecture is; or try several and keep what is best."""
+    if is_tried(settings.architecture, settings.task) and ranks.size == 1:
+
+        def choose(name: str) -> Architecture:
+            return architecture_of(dataclasses.replace(settings, architecture=name), tile_set)
+
+        def fit_one(one: Architecture, minutes: float, epochs: int, place: Path, progress: Progress) -> Trained:
+            own = dataclasses.replace(settings, architecture=one.name, minutes=minutes, epochs=epochs)
+            return fit(one, own, tile_set, place, progress, ranks)
+
+        return best_for_tiles(
+            candidates_for(choose),
+            fit_one,
+            tile_set,
+            checkpoint,
+            progress,
+            minutes=settings.minutes,
+            epochs=settings.epochs,
+            resume=settings.resume,
+        )
     if architecture.is_forest:
         return grow(
             architecture,
@@ -112,6 +136,7 @@ def fit(
             progress,
             class_weight=CLASS_WEIGHT if settings.class_weight < 0 else settings.class_weight,
             minutes=settings.minutes,
+            augment=settings.augment,
         )
     net = fresh_net(architecture, settings.seed)
     return train(net, tile_set, plan_of(settings, architecture), checkpoint, progress, ranks=ranks)
@@ -119,10 +144,11 @@ def fit(
 
 def plan_of(settings: Settings, architecture: Architecture) -> Plan:
     """Return the training's plan."""
+    small = architecture.name == "residual" and architecture.numbers["tile_size_px"] < SMALLEST_SLIDING_PX
     return Plan(
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate or LEARNING_RATES[architecture.name],
+        epochs=settings.epochs or (SMALL_EPOCHS if small else 0),
+        batch_size=settings.batch_size * (SMALL_BATCHES if small else 1),
+        learning_rate=settings.learning_rate or LEARNING_RATES[architecture.name] * (SMALL_RATE if small else 1),
         patience=settings.patience,
         seed=settings.seed,
         minutes=settings.minutes,

@@ -7,7 +7,7 @@ They see what `networks.statistics` makes of a place. scikit-learn grows them; w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +18,12 @@ from ..messages import PartOfProgress, Progress, Uninterrupted
 from ..rasters.grid import Grid, Window
 from ..training_data.splits import PARTS
 from ..training_data.tile_set import TileSet
+from .augmentation import NONE, Symmetry, allowed_symmetries, turn_tile
 from .batches import positions_of_codes, training_tiles
 from .metrics import Accuracy
 from .networks import EACH_PIXEL, EACH_TILE, Architecture, choose_architecture
 from .networks.forest import PixelForest, TileForest
+from .networks.statistics import tile_values
 from .scoring import Predicted, Scored
 from .training import STOPPED, Check, Trained
 
@@ -51,6 +53,7 @@ def grow(
     *,
     class_weight: float = CLASS_WEIGHT,
     minutes: float = 0.0,
+    augment: bool = True,
 ) -> Trained:
     """
     Grow a forest on the training part of a set.
@@ -63,6 +66,8 @@ def grow(
         Power of the inverse class share by which samples are weighed: 0 weighs all alike, 1 all classes.
     minutes : float
         After which no further trees are begun; 0 for no limit.
+    augment : bool
+        Whether tiles that are seen pixel by pixel are turned and mirrored, as their bands allow.
 
     Raises
     ------
@@ -73,9 +78,10 @@ def grow(
     net: PixelForest | TileForest = architecture.build()  # type: ignore[assignment]
     random = np.random.default_rng([seed, 11])
     progress.update(0.0, "Looking at the training part")
-    features, codes = _gathered(_samples(net, tile_set, "training", TRAINING_PIXELS, random, progress))
+    symmetries = _symmetries(net, tile_set, augment)
+    features, codes = _gathered(_samples(net, tile_set, "training", TRAINING_PIXELS, random, progress, symmetries))
     wanted, until = positions_of_codes(tile_set)[codes], started + 60 * minutes if minutes else None
-    ended = _fit(net, architecture.name, features, wanted, seed, class_weight, progress, until)
+    ended = _fit(net, architecture.name, features, wanted, seed, class_weight, progress, until, len(symmetries))
     learnt = Scored(tile_set)
     learnt.add(net.trees.probabilities(features).T, codes)
     scored = _scored(net, tile_set, "validation", _VALIDATION_PIXELS, random, Uninterrupted(progress, 0.9, 1.0))
@@ -116,8 +122,10 @@ def forest_accuracy(
     )
     net: PixelForest | TileForest = architecture.build()  # type: ignore[assignment]
     random = np.random.default_rng([seed, 11])
-    features, codes = _gathered(_samples(net, tile_set, "training", TRAINING_PIXELS, random, progress))
-    ended = _fit(net, "forest", features, positions_of_codes(tile_set)[codes], seed, CLASS_WEIGHT, progress, None)
+    symmetries = _symmetries(net, tile_set, True)
+    features, codes = _gathered(_samples(net, tile_set, "training", TRAINING_PIXELS, random, progress, symmetries))
+    wanted = positions_of_codes(tile_set)[codes]
+    ended = _fit(net, "forest", features, wanted, seed, CLASS_WEIGHT, progress, None, len(symmetries))
     if progress.cancelled():
         raise Cancelled(f"The forest was left out: {ended}.")
     return _scored(net, tile_set, part, SCORED_PIXELS, random, PartOfProgress(progress, 0.9, 1.0), then).accuracy
@@ -141,12 +149,19 @@ def _fit(
     class_weight: float,
     progress: Progress,
     until: float | None,
+    turns: int,
 ) -> str:
-    """Grow trees a few at a time, put them into the net, and return why it ended."""
+    """
+    Grow trees a few at a time, put them into the net, and return why it ended.
+
+    Every sample is there ``turns`` times, so leaves hold as many times more of them.
+    """
     from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier  # noqa: PLC0415 - a second to import
 
     kind = RandomForestClassifier if name == "forest" else ExtraTreesClassifier
-    forest: Any = kind(0, min_samples_leaf=2, max_features="sqrt", n_jobs=-1, random_state=seed, warm_start=True)
+    forest: Any = kind(
+        0, min_samples_leaf=max(2, turns), max_features="sqrt", n_jobs=-1, random_state=seed, warm_start=True
+    )
     counts = np.bincount(wanted).astype(np.float64)
     weights = (counts[wanted] / len(wanted)) ** -class_weight
     ended = "all trees stood"
@@ -191,11 +206,18 @@ def _samples(
     most: int,
     random: np.random.Generator,
     progress: Progress,
+    symmetries: Sequence[Symmetry] = NONE,
 ) -> Iterator[Sample]:
-    """Yield the samples of a part."""
+    """Yield the samples of a part; tiles in several turns."""
     if isinstance(net, PixelForest):
         return _pixels(net, tile_set, part, most, random, progress)
-    return _tiles(net, tile_set, part)
+    return _tiles(net, tile_set, part, symmetries)
+
+
+def _symmetries(net: PixelForest | TileForest, tile_set: TileSet, augment: bool) -> Sequence[Symmetry]:
+    """Return the turns in which a forest is shown its samples: percentiles know none, the tile's own pixels do."""
+    own = isinstance(net, TileForest) and tile_values(len(tile_set.bands), net.tile_size_px) > 0
+    return allowed_symmetries(tile_set.bands) if own and augment else NONE
 
 
 def _pixels(
@@ -240,15 +262,17 @@ def _places(
             yield values, labels[place], place, (core.row, core.column)
 
 
-def _tiles(net: TileForest, tile_set: TileSet, part: str) -> Iterator[Sample]:
-    """Yield features and codes of whole tiles."""
+def _tiles(net: TileForest, tile_set: TileSet, part: str, symmetries: Sequence[Symmetry]) -> Iterator[Sample]:
+    """Yield features and codes of whole tiles, turned in all these ways."""
     indices = training_tiles(tile_set, per_pixel=False) if part == "training" else tile_set.indices(part)
     indices = indices[tile_set.tiles["code"][indices] > 0]
     for start in range(0, len(indices), 256):
         chosen = indices[start : start + 256]
-        tiles, half = tile_set.tiles[chosen], tile_set.tile_size_px / 2
-        features = net.features(tile_set.read(chosen)[0])
-        yield Sample(features, tiles["code"], tiles["row"] + half, tiles["column"] + half)
+        read, half = tile_set.read(chosen)[0], tile_set.tile_size_px / 2
+        tiles = tile_set.tiles[chosen]
+        for symmetry in symmetries:
+            turned = np.stack([turn_tile(tile, tile_set.bands, symmetry) for tile in read])
+            yield Sample(net.features(turned), tiles["code"], tiles["row"] + half, tiles["column"] + half)
 
 
 def _gathered(parts: Iterator[Sample]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16]]:

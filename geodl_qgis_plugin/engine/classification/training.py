@@ -115,12 +115,24 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What one of several candidates, or the mean of some, did on the validation part, and whether it was kept."""
+
+    name: str
+    accuracy: float
+    macro_f1: float
+    brier: float
+    kept: bool
+
+
+@dataclass(frozen=True)
 class Trained:
     """
     A trained net: its best state, how it went, why it ended, how far it sees beyond a pixel, and what to call it.
 
-    ``architecture`` is given where training chose it, or numbers of it; ``before_validation`` is the net as it was before it
-    learnt from the validation part too, where it did; ``members`` are those of an ensemble.
+    ``architecture`` is given where training chose it, or numbers of it, with ``tried``, what it was chosen from;
+    ``before_validation`` is the net as it was before it learnt from the validation part too, where it did; ``members`` are
+    those of an ensemble of seeds.
     """
 
     net: nn.Module
@@ -132,11 +144,17 @@ class Trained:
     architecture: Architecture | None = None
     before_validation: nn.Module | None = None
     members: tuple[Trained, ...] = ()
+    tried: tuple[Trial, ...] = ()
 
     @property
     def judged(self) -> nn.Module:
         """Return the net that can be judged by the validation part: it has not learnt from it."""
         return self.net if self.before_validation is None else self.before_validation
+
+    @property
+    def name_of_architecture(self) -> str:
+        """Return the name in the registry, where it is known."""
+        return self.name if self.architecture is None else self.architecture.name
 
 
 def train(

@@ -86,7 +86,7 @@ def _trained(
     if not ranks.is_first:
         return {}  # the first process scores and writes
 
-    architecture = trained.architecture or architecture
+    architecture = trained.architecture or architecture  # what won, where that was open
     if (shortfall := cut_short(trained, settings.minutes)) is not None:
         progress.warning(shortfall)
     appraisal = appraise(trained, tile_set, settings, PartOfProgress(progress, share, share + 0.14))

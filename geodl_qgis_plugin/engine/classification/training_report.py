@@ -84,8 +84,6 @@ def training_page(
 
 
 def _training(page: Page, architecture: Architecture, trained: Trained, settings: Settings) -> None:
-    sight = f", and sees {trained.halo_px} pixels beyond each" if architecture.task == EACH_PIXEL else ""
-    last = trained.history[-1]
     if trained.members:
         last_seed = settings.seed + len(trained.members) - 1
         right = ", ".join(f"{100 * one.best.validation_accuracy:.1f}" for one in trained.members)
@@ -96,24 +94,32 @@ def _training(page: Page, architecture: Architecture, trained: Trained, settings
         )
         trained = trained.members[0]
         architecture = trained.architecture or Architecture.from_dict(architecture.numbers["members"][0])
-    if architecture.is_forest:
-        arrays = trained.net.state_dict()
-        trees, nodes = arrays["trees.roots"].numel(), arrays["trees.feature"].numel()
-        page.text(
-            f"Architecture “{architecture.name}” with {trees:,} trees of {nodes:,} nodes in all; classifies "
-            f"{architecture.task}{sight}. It was grown until {trained.ended}. In the validation part it is right for "
-            f" {100 * last.validation_accuracy:.1f} %."
+    if trained.tried:
+        page.table(
+            ["", "Accuracy", "Macro-F1", "Brier score"],
+            [[trial.name, trial.accuracy, trial.macro_f1, trial.brier] for trial in trained.tried],
+            "What was tried, scored on the validation part. The best by the Brier score (the mean squared error of the "
+            "probabilities: 0 is perfect) was kept.",
+            highlight=[number for number, trial in enumerate(trained.tried) if trial.kept],
         )
-        return
-    page.svg(
-        charts.learning_curves([_curve(asdict(check)) for check in trained.history], trained.best.epoch),
-        f"Learning curves. Training ended because {trained.ended}; the state after epoch {trained.best.epoch} was kept.",
-    )
-    weights = sum(parameter.numel() for parameter in trained.net.parameters())
-    page.text(
-        f"Architecture “{architecture.name}” with {weights:,} weights; classifies {architecture.task}{sight}. "
-        f"{last.batches:,} batches of {settings.batch_size} tiles."
-    )
+    if len(trained.history) > 1:
+        page.svg(
+            charts.learning_curves([_curve(asdict(check)) for check in trained.history], trained.best.epoch),
+            f"Learning curves. Training ended because {trained.ended}; the state after epoch {trained.best.epoch} was kept.",
+        )
+    arrays, last = trained.net.state_dict(), trained.history[-1]
+    sight = f", and sees {trained.halo_px} pixels beyond each" if architecture.task == EACH_PIXEL else ""
+    if architecture.is_forest:
+        size = f"{arrays['trees.roots'].numel():,} trees of {arrays['trees.feature'].numel():,} nodes in all"
+        text = f"It was grown until {trained.ended}. In the validation part it is right for"
+        text += f" {100 * last.validation_accuracy:.1f} %."
+    else:
+        size = f"{sum(parameter.numel() for parameter in trained.net.parameters()):,} weights"
+        text = f"{last.batches:,} batches of {settings.batch_size} tiles."
+    if architecture.name == "ensemble":
+        names = " and ".join(f"“{member['name']}”" for member in architecture.numbers["members"])
+        size = f"the mean of {names}"
+    page.text(f"Architecture “{architecture.name}” with {size}; classifies {architecture.task}{sight}. {text}")
 
 
 def _comparison(page: Page, appraisal: Appraisal, what: str) -> None:

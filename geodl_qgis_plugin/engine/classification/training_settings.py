@@ -30,7 +30,7 @@ class Settings:
     weight_decay: float = option(0.01, at_least=0, at_most=1)
     augment: bool = True
     precision: str = option("automatic", choices=PRECISIONS)
-    dropout: float = option(0.0, at_least=0, at_most=0.9)
+    dropout: float = option(-1.0, at_least=-1, at_most=0.9)  # below 0: what suits the architecture
     widths: list[int] = option([16, 24, 32, 48], at_least=1, at_most=2048)
     forest: bool = True
     loss: str = option("cross-entropy", choices=LOSSES)

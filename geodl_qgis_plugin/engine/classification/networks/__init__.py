@@ -15,6 +15,7 @@ from .classic import ClassicCNN, positions
 from .ensemble import Ensemble
 from .forest import SCALES_PX, WIDTHS_PX, PixelForest, TileForest
 from .intake import Intake
+from .residual import SMALLEST_SLIDING_PX, ResidualCNN, SmallTileNet
 from .unet import UNet
 
 EACH_PIXEL, EACH_TILE = "each pixel", "each tile"
@@ -98,6 +99,11 @@ def _pooled(intake: Intake, classes: int, *, tile_size_px: int, dropout: float =
     return ClassicCNN(intake, classes, tile_size_px=tile_size_px, pooled=True, dropout=dropout)
 
 
+def _residual(intake: Intake, classes: int, *, tile_size_px: int, dropout: float = 0.3) -> nn.Module:
+    kind = ResidualCNN if tile_size_px - 2 * intake.halo_px >= SMALLEST_SLIDING_PX else SmallTileNet
+    return kind(intake, classes, tile_size_px=tile_size_px, dropout=dropout)
+
+
 def _unet(intake: Intake, classes: int, *, widths: Sequence[int] = (16, 24, 32, 48), dropout: float = 0.0) -> nn.Module:
     return UNet(intake, classes, widths=widths, dropout=dropout)
 
@@ -127,8 +133,8 @@ def _ensemble(
     built = []
     for values in members:
         member = Architecture.from_dict(values)
-        if member.name == "ensemble" or (member.bands, member.classes) != (intake.offset.numel(), classes):
-            raise ValueError("The members of an ensemble must be nets or forests of its own bands and classes.")
+        if (member.bands, member.classes) != (intake.offset.numel(), classes):
+            raise ValueError("The members of an ensemble must have its own bands and classes.")
         built.append(member.build())
     ensemble = Ensemble(built, weights)
     if ensemble.tile_size_px != tile_size_px:
@@ -140,6 +146,7 @@ _BUILDERS: dict[str, tuple[tuple[str, ...], Callable[..., nn.Module]]] = {
     "unet": ((EACH_PIXEL,), _unet),
     "pooled": ((EACH_TILE,), _pooled),
     "classic": ((EACH_TILE,), _classic),
+    "residual": ((EACH_TILE,), _residual),
     "forest": ((EACH_PIXEL, EACH_TILE), _forest),
     "extra trees": ((EACH_PIXEL, EACH_TILE), _forest),
     "ensemble": ((EACH_PIXEL, EACH_TILE), _ensemble),
@@ -147,7 +154,7 @@ _BUILDERS: dict[str, tuple[tuple[str, ...], Callable[..., nn.Module]]] = {
 FORESTS = ("forest", "extra trees")
 NAMES = tuple(name for name in _BUILDERS if name != "ensemble")  # that can be asked for
 NETS = tuple(name for name in NAMES if name not in FORESTS)
-DEFAULTS = {EACH_PIXEL: "unet", EACH_TILE: "pooled"}
+DEFAULTS = {EACH_PIXEL: "unet", EACH_TILE: "residual"}
 
 
 def choose_architecture(
@@ -187,13 +194,18 @@ def choose_architecture(
     radii, reaches = ([2, 5, 15], [3, 15]) if task == EACH_PIXEL else ([2, 5], [5])
     if not surfaces:
         radii, reaches = [], []
-    if task == EACH_TILE:
+    if name == "residual":
+        if surfaces and tile_size_px - 2 * max(*radii, *reaches) < SMALLEST_SLIDING_PX:
+            # Within a few pixels: less the neighbours' mean, and less that of the whole tile.
+            radii, reaches = sorted({1, tile_size_px}), []
+    elif task == EACH_TILE:
         smallest = 22 + 2 * max([*radii, *reaches], default=0)
         if positions(tile_size_px - smallest + 22) < 1:
             raise SettingsError(
                 f"Tiles of {tile_size_px} pixels are too small for the net {name!r}. Extract tiles of {smallest} pixels "
-                "or more."
+                "or more, or choose residual or forest."
             )
+    if task == EACH_TILE:
         chosen["tile_size_px"] = tile_size_px
     return Architecture(name, len(bands), classes, kept, surfaces, radii, reaches, chosen)
 

@@ -107,8 +107,13 @@ def tile_statistics(tiles: npt.NDArray[np.float32], surfaces: Sequence[int]) -> 
 
 def tile_features(bands: int, surfaces: Sequence[int], tile_size_px: int) -> int:
     """Return how many features `tile_statistics` gives."""
+    return bands * (len(PERCENTILES) + 2) - len(surfaces) + tile_values(bands, tile_size_px)
+
+
+def tile_values(bands: int, tile_size_px: int) -> int:
+    """Return how many of the features are the tile's own values: all of them, or none if they are many."""
     own = bands * tile_size_px**2
-    return bands * (len(PERCENTILES) + 2) - len(surfaces) + (own if own <= MOST_OWN_VALUES else 0)
+    return own if own <= MOST_OWN_VALUES else 0
 
 
 def _percentile(
