@@ -214,3 +214,25 @@ def test_parts_are_tried_again_and_unfit_workers_set_aside():
         pytest.raises(ClusterError, match=r"No worker of the Dask cluster can do this job\. it is in no mood"),
     ):
         dict(run_parts(client, moody, 0, [(3,)], SilentProgress(), 3))
+
+
+def slow(_, part):
+    """Take a while, and say which worker did it."""
+    time.sleep(0.02)
+    return distributed.get_worker().address
+
+
+def test_a_worker_that_joins_gets_work():
+    """A second worker starts when the first part is done: both did some of the others."""
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as running,
+        distributed.Client(running) as client,
+    ):
+        workers = set()
+        for _, address in run_parts(client, slow, None, [(part,) for part in range(100)], SilentProgress()):
+            if not workers:
+                running.scale(2)
+            workers.add(address)
+            if len(workers) == 2:
+                break
+    assert len(workers) == 2

@@ -35,6 +35,7 @@ from .streaming import work_through
 from .work_folder import WorkFolder
 
 _OUTPUTS = ("output", "confidence", "probabilities", "applicability", "polygons")
+_VERSIONS = ("GeoDL", "NumPy", "PyTorch", "GDAL")  # of what maps are made with; others may be loaded or not
 _NO_MATTER = ("model", "scheduler", *_OUTPUTS)  # to what the maps hold: the model counts by its hash
 
 
@@ -177,7 +178,7 @@ def facts_of(settings: Settings, work: BlockWork) -> dict[str, Any]:
         "blocks": len(work.blocks),
         "products": [product.name for product in work.products],
         "settings": {name: value for name, value in as_dict(settings).items() if name not in _NO_MATTER},
-        "versions": versions(),
+        "versions": {name: version for name, version in versions().items() if name in _VERSIONS},
     }
 
 

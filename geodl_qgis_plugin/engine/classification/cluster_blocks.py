@@ -103,6 +103,7 @@ def finish_block(common: _Common, block: Block) -> None:
 
 def why_unfit(common: _Common) -> str:
     """Return why this process cannot do the job, as a sentence; nothing if it can."""
+    tune_memory()
     own = versions()
     for name in _ALIKE:
         if _first_two(own.get(name, "")) != _first_two(common.versions[name]):
@@ -135,7 +136,6 @@ def _own_work(common: _Common) -> BlockWork:
     if getattr(_own, "common", None) is not common:
         with _lock:
             if _fit != [common.sign]:
-                tune_memory()
                 reason = why_unfit(common)
                 if reason:
                     from distributed import get_worker  # noqa: PLC0415
