@@ -4,6 +4,7 @@ from typing import Any
 
 from qgis.core import (
     QgsProcessing,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFile,
     QgsProcessingParameterMultipleLayers,
@@ -22,7 +23,7 @@ class ClassifyRaster(GeoDLAlgorithm):
     NAME, GROUP_ID = "classifyraster", "classification"
     MODEL, PREDICTORS, EXTENT, STRIDE = "MODEL", "PREDICTORS", "EXTENT", "STRIDE"
     OUTPUT, CONFIDENCE, PROBABILITIES, POLYGONS = "OUTPUT", "CONFIDENCE", "PROBABILITIES", "POLYGONS"
-    APPLICABILITY, SCHEDULER = "APPLICABILITY", "SCHEDULER"
+    APPLICABILITY, TURNS, SCHEDULER = "APPLICABILITY", "TURNS", "SCHEDULER"
 
     def displayName(self) -> str:
         """Return the name in the toolbox."""
@@ -66,6 +67,14 @@ class ClassifyRaster(GeoDLAlgorithm):
             help=self.tr(
                 "How far apart tiles start; 0 lays them side by side. Steps that are multiples of 8 are fast, since "
                 "neighbouring tiles share the work. Models for pixels have no use for it."
+            ),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterBoolean(self.TURNS, self.tr("Average over turns and mirrorings"), False),
+            help=self.tr(
+                "Asks the model in every orientation that its bands allow, and maps the mean: up to eight times slower, and "
+                "often a little better."
             ),
             advanced=True,
         )

@@ -70,7 +70,7 @@ def test_tiles(stride, tmp_path):
     """A model of tiles maps the index of each tile, the same slid over a strip as tile by tile."""
     given = rule(tmp_path / "in", side=192)
     tiles = extract(tmp_path / "set", **given, stride=16)
-    train(tiles, tmp_path / "m.geodl", task="each tile", epochs=1, widths=[4])
+    train(tiles, tmp_path / "m.geodl", task="each tile", architecture="pooled", epochs=1, widths=[4])
     written = _classify(tmp_path / "m.geodl", given["predictors"][0], tmp_path, stride=stride).ReadAsArray()
     model, stack = load_classifier(tmp_path / "m.geodl"), open_stack(given["predictors"])
     values = stack.read(_whole(stack))

@@ -44,7 +44,8 @@ def good(tmp_path_factory):
     run_job("extracttiles", {**extract, "output": str(folder / "tiles")}, SilentProgress())
     shared = {"tiles": str(folder / "tiles"), "epochs": 1, "forest": False}
     run_job("trainclassifier", {**shared, "widths": [3, 4], "output": str(folder / "m.geodl")}, SilentProgress())
-    run_job("trainclassifier", {**shared, "task": "each tile", "output": str(folder / "t.geodl")}, SilentProgress())
+    tile_task = {"task": "each tile", "architecture": "pooled"}
+    run_job("trainclassifier", {**shared, **tile_task, "output": str(folder / "t.geodl")}, SilentProgress())
     return folder
 
 

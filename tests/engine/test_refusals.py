@@ -47,7 +47,13 @@ def good(tmp_path_factory):
     run_job("extracttiles", {**extract, "output": str(folder / "tiles")}, SilentProgress())
     train = {"tiles": str(folder / "tiles"), "epochs": 1, "widths": [3, 4], "forest": False}
     run_job("trainclassifier", {**train, "output": str(folder / "m.geodl")}, SilentProgress())
-    options = {"task": "each tile", "epochs": 1, "forest": False, "output": str(folder / "t.geodl")}
+    options = {
+        "task": "each tile",
+        "architecture": "pooled",
+        "epochs": 1,
+        "forest": False,
+        "output": str(folder / "t.geodl"),
+    }
     run_job("trainclassifier", {"tiles": str(folder / "tiles"), **options}, SilentProgress())
     classify = {"model": str(folder / "m.geodl"), "predictors": [both]}
     run_job("classifyraster", {**classify, "output": str(folder / "map.tif")}, SilentProgress())

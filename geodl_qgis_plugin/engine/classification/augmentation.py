@@ -44,6 +44,12 @@ def turn(array: npt.NDArray[Any], symmetry: Symmetry) -> npt.NDArray[Any]:
     return turned[..., ::-1] if symmetry.mirrored else turned
 
 
+def turn_back(array: npt.NDArray[Any], symmetry: Symmetry) -> npt.NDArray[Any]:
+    """Undo `turn`."""
+    unmirrored = array[..., ::-1] if symmetry.mirrored else array
+    return np.rot90(unmirrored, -symmetry.quarter_turns, axes=(-2, -1))
+
+
 def turn_tile(values: npt.NDArray[np.float32], bands: Sequence[Band], symmetry: Symmetry) -> npt.NDArray[np.float32]:
     """
     Turn a tile (band, row, column) and what its bands say of directions.

@@ -20,6 +20,7 @@ from ..rasters.grid import Grid, Window
 from ..rasters.stack import Stack
 from .classifier import Classifier, load_classifier
 from .map_products import Product, Scores
+from .turned import Turned, turned
 
 Block = Window  # in pixels of the map; of a tile model in tiles
 
@@ -44,6 +45,7 @@ class BlockWork(abc.ABC):
     def __init__(self, model: Classifier, stack: Stack, area: Window, products: Sequence[Product]) -> None:
         self._model: Classifier | None = model
         self._file: tuple[Path, str] = (model.file.path, model.file.sha256)
+        self._turned = isinstance(model.net, Turned)
         self.stack, self.area, self.products = stack, area, list(products)
 
     @property
@@ -54,7 +56,7 @@ class BlockWork(abc.ABC):
             model = load_classifier(path)
             if model.file.sha256 != sha256:
                 raise ModelFileError(f"{path} is not the file it was when the map was begun. Start the map again.")
-            self._model = model
+            self._model = turned(model) if self._turned else model
         return self._model
 
     @abc.abstractmethod

@@ -23,6 +23,7 @@ from ..rasters.extent import window_of_extent
 from ..rasters.sources import fingerprint
 from ..rasters.stack import open_stack
 from ..settings import as_dict, option
+from .augmentation import NONE, allowed_symmetries
 from .blocks import Block, BlockWork
 from .classifier import Classifier, load_classifier
 from .cluster_blocks import what_failed, work_through_cluster
@@ -32,6 +33,7 @@ from .map_products import ApplicabilityProduct, ClassProduct, ConfidenceProduct,
 from .pixel_blocks import PixelBlocks
 from .sliding import TileBlocks
 from .streaming import work_through
+from .turned import turned
 from .work_folder import WorkFolder
 
 _OUTPUTS = ("output", "confidence", "probabilities", "applicability", "polygons")
@@ -52,6 +54,7 @@ class Settings:
     applicability: str | None = None
     polygons: str | None = None
     stride: int = option(0, at_least=0)  # pixels; for tile models; 0: a tile's side
+    turns: bool = False  # asked in every orientation that the bands allow
     scheduler: str = ""  # of a Dask cluster, see `dask_cluster`; empty: this process
 
 
@@ -110,6 +113,12 @@ def prepare(settings: Settings, progress: Progress) -> BlockWork:
             "POLYGONS are made by models that classify tiles, and this one classifies pixels. Leave POLYGONS empty, and run "
             "Polygonize on the class raster."
         )
+    if settings.turns:
+        model = turned(model)
+        if allowed_symmetries(model.bands) == NONE:
+            progress.warning(
+                "TURNS changes nothing with this model: one of its bands is lit or measured from one side, or is half a vector."
+            )
     stack = fit_bands(open_stack(settings.predictors), model, progress)
     check_pixel_size(stack.grid, model, progress)
     area = window_of_extent(settings.extent, stack.grid)

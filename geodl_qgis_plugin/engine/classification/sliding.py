@@ -2,7 +2,7 @@
 Tile nets over whole rasters: the same classes as window by window, at a fraction of the work.
 
 Where tiles start at multiples of the net's own stride, its unpadded convolutions run once over a block and its head slides
-along; otherwise tiles are read one by one, in batches.
+along; otherwise it is given tiles one by one, in batches.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ..errors import SettingsError
 from ..rasters.grid import Grid, Window
@@ -23,7 +24,7 @@ from .map_products import Product, Scores, wants_applicability
 
 _LARGEST_VALUES = 24 * 2**20  # of a block's predictors: bounds the memory of its activations
 _BATCH_VALUES = 4 * 2**20
-_TILES_AT_ONCE = 32
+_TILES_AT_ONCE, _VALUES_AT_ONCE = 32, 2**18
 
 
 class _Given(NamedTuple):
@@ -81,9 +82,17 @@ class TileBlocks(BlockWork):
             for row in range(block.row, block.row + block.height)
             for column in range(block.column, block.column + block.width)
         ]
-        tiles = np.stack([self.stack.read(Window(*corner, self.size, self.size)) for corner in corners])
+        tiles = self._row_of_tiles(corners)
         valid = np.isfinite(tiles).all(axis=1).mean(axis=(1, 2)) >= 0.5
         return _Given(tiles, valid.reshape(block.height, block.width))
+
+    def _row_of_tiles(self, corners: Sequence[tuple[int, int]]) -> npt.NDArray[np.float32]:
+        """Return tiles (tile, band, row, column): cut out of one strip, unless most of it would be read in vain."""
+        if self.step > 4 * self.size:
+            return np.stack([self.stack.read(Window(*corner, self.size, self.size)) for corner in corners])
+        strip = self.stack.read(Window(*corners[0], self.size, (len(corners) - 1) * self.step + self.size))
+        cut = sliding_window_view(strip, self.size, axis=2)[:, :, :: self.step]  # (band, row, tile, column)
+        return np.ascontiguousarray(cut.transpose(2, 0, 1, 3))
 
     @torch.inference_mode()
     def score(self, block: Block, given: _Given) -> Scores | None:
@@ -95,7 +104,8 @@ class TileBlocks(BlockWork):
             every = self.step // self._stride
             logits = net(values[None])[0, :, ::every, ::every][:, : block.height, : block.width]
         else:
-            parts = [net(values[i : i + _TILES_AT_ONCE])[:, :, 0, 0] for i in range(0, len(values), _TILES_AT_ONCE)]
+            some = max(_VALUES_AT_ONCE // values[0].numel(), _TILES_AT_ONCE)
+            parts = [net(values[i : i + some])[:, :, 0, 0] for i in range(0, len(values), some)]
             logits = torch.cat(parts).T.reshape(-1, block.height, block.width)
         area = None
         if self.model.applicability is not None and wants_applicability(self.products):
