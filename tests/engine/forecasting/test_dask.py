@@ -46,7 +46,7 @@ def case():
 
 
 def test_parts_on_workers_give_what_one_process_gives(case, monkeypatch):
-    """Four parts on two workers, one of them killed on the way: to the bit what they give here, and what all give at once."""
+    """Four parts on two workers, one of them killed on the way: what they give here, and what all stations give at once."""
     model, values, side = case
     whole = predict(model, values, side, MONTHLY)
     monkeypatch.setattr(in_parts, "_STATIONS_A_PART", 3)
@@ -55,7 +55,8 @@ def test_parts_on_workers_give_what_one_process_gives(case, monkeypatch):
     there = in_parts.answer_in_parts(model, values, side, MONTHLY, "local:2", killer)
     assert killer.victims == 1
     for name in ("quantiles", "mean", "normal"):
-        np.testing.assert_array_equal(getattr(there, name), getattr(here, name), err_msg=name)
+        # threads are fewer there, so that sums are taken in another order
+        np.testing.assert_allclose(getattr(there, name), getattr(here, name), rtol=1e-12, err_msg=name)
         np.testing.assert_allclose(getattr(here, name), getattr(whole, name), rtol=1e-6, err_msg=name)
 
 
