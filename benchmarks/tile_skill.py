@@ -59,7 +59,7 @@ def main():
             tried = read_model(folder / "m.geodl").part("classifier")["training"]["tried"]
         told = {key: value for key, value in result.items() if isinstance(value, float)}
         minutes = (time.monotonic() - started) / 60
-        print(json.dumps({"data": name, **told, "minutes": round(minutes, 1), "tried": tried}), flush=True)  # noqa: T201
+        print(json.dumps({"data": name, **told, "minutes": round(minutes, 1), "tried": tried}), flush=True)
 
 
 if __name__ == "__main__":
