@@ -28,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     progress = LineProgress(quiet=_is_second())
     for name in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, name), lambda *_: progress.cancel())
-    watch(progress, options.parent_pid, options.cancel_file)
+    parent_pid = options.parent_pid or (os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None)
+    watch(progress, parent_pid, options.cancel_file)
     tune_threads()
     tune_memory()
     try:

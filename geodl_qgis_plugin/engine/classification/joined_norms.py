@@ -33,15 +33,16 @@ class JoinedBatchNorm2d(nn.BatchNorm2d):
         """Normalise (batch, channel, row, column)."""
         if not self.training:
             return super().forward(values)
-        channels, wide, sums = values.shape[1], values.float(), torch.float64
+        channels, sums = values.shape[1], torch.float64
+        wide = values.to(torch.promote_types(values.dtype, torch.float32))
         count = wide.new_tensor([float(values.numel() // channels)], dtype=sums)
         told: Tensor = _SumOverRanks.apply(  # type: ignore[no-untyped-call]
             torch.cat([wide.sum((0, 2, 3), dtype=sums), wide.square().sum((0, 2, 3), dtype=sums), count]), self.ranks
         )
         total = told[-1].detach()
         middle = told[:channels] / total
-        variance = (told[channels:-1] / total - middle.square()).clamp_min(0.0).float()
-        mean, total = middle.float(), total.float()
+        variance = (told[channels:-1] / total - middle.square()).clamp_min(0.0).to(wide.dtype)
+        mean, total = middle.to(wide.dtype), total.to(wide.dtype)
         with torch.no_grad():
             if self.num_batches_tracked is not None:
                 self.num_batches_tracked.add_(1)
