@@ -2,8 +2,9 @@
 Time the training of the classic CNN beside the same net in Keras with TensorFlow, on the same cores, by turns, in one run.
 
 GeoDL trains as `geodl:trainclassifier` does, from a tile set on disk, tiles turned and mirrored; Keras is fed from memory, with
-no augmentation. Tiles are 128 × 128 pixels with three bands, batches 32, classes ten. Each trainer is a process of its own that
-lives through the run and works only when it is its turn; what is printed are medians over the rounds, and of each round's ratios.
+no augmentation. Tiles are 128 × 128 pixels with three bands, batches 32, classes ten. Each trainer is a process of its own
+that lives through the run and works only when it is its turn; what is printed are medians over the rounds, and of each round's
+ratios.
 
     .venv/bin/python benchmarks/classic_cnn_throughput.py --keras /path/to/an/environment/with/tensorflow-cpu/bin/python
 
@@ -137,7 +138,14 @@ def make_tiles(folder):
                     raster.GetRasterBand(band + 1).WriteArray(noise, 0, row)
         raster.FlushCache()
         del raster
-    options = {"tile_size": SIZE, "stride": SIZE, "block_size": SIZE * 30.0 * 2, "buffer": 0.0, "test": 10, "validation": 10}
+    options = {
+        "tile_size": SIZE,
+        "stride": SIZE,
+        "block_size": SIZE * 30.0 * 2,
+        "buffer": 0.0,
+        "test": 10,
+        "validation": 10,
+    }
     run_job(
         "extracttiles",
         {
@@ -197,7 +205,9 @@ def main():
         if options.keras:
             trainers = {"Keras, float32": Trainer(options.keras, "keras", options.compiled), **trainers}
         rates = {name: [] for name in trainers}
-        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {options.rounds} rounds of {options.batches} batches")
+        print(
+            f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {options.rounds} rounds of {options.batches} batches"
+        )
         for trainer in trainers.values():
             trainer.turn(3)
         for number in range(options.rounds):

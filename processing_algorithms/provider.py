@@ -24,6 +24,7 @@ from .setup import Setup
 from .terrain_predictors import TerrainPredictors
 from .train_classifier import TrainClassifier
 from .train_forecaster import TrainForecaster
+from .tune_classifier import TuneClassifier
 
 ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (
     Setup,
@@ -33,6 +34,7 @@ ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (
     ExtractTiles,
     ExportTiles,
     TrainClassifier,
+    TuneClassifier,
     ClassifyRaster,
     AssessClassification,
     TrainForecaster,

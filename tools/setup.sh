@@ -148,7 +148,7 @@ pip_install() { .venv/bin/python -m pip install --disable-pip-version-check --re
 has_torch || quietly "Installing PyTorch with pip (the longest step)" pip_install -r tools/requirements-torch.txt
 quietly "Installing scikit-learn, pytest and others with pip" pip_install -r tools/requirements.txt \
     -r tools/requirements-magnetics.txt -r tools/requirements-cluster.txt \
-    -r tools/requirements-onnx.txt -r tools/requirements-statistics.txt -r tools/requirements-dev.txt
+    -r tools/requirements-onnx.txt -r tools/requirements-tuning.txt -r tools/requirements-statistics.txt -r tools/requirements-dev.txt
 
 quietly "Checking that all of it loads" .venv/bin/python -c '
 import jinja2, matplotlib, numpy, osgeo.gdal_array, pytest, qgis.core, safetensors, scipy, sklearn, torch

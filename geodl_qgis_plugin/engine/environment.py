@@ -97,14 +97,14 @@ def watch(job: Cancellable, parent_pid: int | None, cancel_file: Path | None) ->
             if parent_pid is None:
                 continue
             # A child of it is told at once by its own new parent, even where the number is in use again.
-            if (own_child and os.getppid() != parent_pid) or not _is_running(parent_pid):
+            if (own_child and os.getppid() != parent_pid) or not is_running(parent_pid):
                 job.abandon()
                 return
 
     threading.Thread(target=look, name="watch", daemon=True).start()
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether a process does something still; one that was killed keeps its number until its parent takes note of it."""
     if sys.platform == "win32":
         synchronize, still_waiting = 0x00100000, 0x102

@@ -19,6 +19,7 @@ JOBS = {
     "extracttiles": "training_data.extraction",
     "exporttiles": "training_data.export",
     "trainclassifier": "classification.training_job",
+    "tuneclassifier": "classification.tuning_job",
     "classifyraster": "classification.classification_job",
     "assessclassification": "classification.assessment",
     "trainforecaster": "forecasting.training_job",

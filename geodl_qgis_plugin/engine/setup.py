@@ -37,6 +37,7 @@ REQUIREMENTS = {
     "ppigrf": "ppigrf>=2",
     "onnx": "onnx>=1.16",  # models to and from other programs
     "onnxruntime": "onnxruntime>=1.18",
+    "optuna": "optuna>=4.2",  # tuned classifiers
     "distributed": "distributed>=2024.1",  # SCHEDULER
 }
 KEPT = ("numpy", "scipy")

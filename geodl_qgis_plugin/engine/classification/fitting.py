@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 from ..errors import SettingsError, TileSetError
 from ..messages import Progress
 from ..ranks import Ranks
+from ..run_lock import NAME as LOCK
 from ..run_lock import is_held
 from ..settings import as_dict
 from ..training_data.folds import FEWEST_FOLDS, check_folds
@@ -26,7 +28,7 @@ from .batches import training_tiles
 from .forest import CLASS_WEIGHT, grow, spacing_m
 from .networks import EACH_PIXEL, Architecture, choose_architecture
 from .networks.residual import SMALLEST_SLIDING_PX
-from .training import Plan, Trained, train
+from .training import Plan, Standing, Trained, train
 from .training_settings import Settings
 
 # Batch norms bear long steps; without them a net dies of such.
@@ -107,6 +109,7 @@ def fit(
     checkpoint: Path,
     progress: Progress,
     ranks: Ranks,
+    after_check: Callable[[Standing], None] | None = None,
 ) -> Trained:
     """Grow a forest or train a net, whichever the architecture is; or try several and keep what is best."""
     if is_tried(settings.architecture, settings.task) and ranks.size == 1:
@@ -139,7 +142,9 @@ def fit(
             augment=settings.augment,
         )
     net = fresh_net(architecture, settings.seed)
-    return train(net, tile_set, plan_of(settings, architecture), checkpoint, progress, ranks=ranks)
+    return train(
+        net, tile_set, plan_of(settings, architecture), checkpoint, progress, ranks=ranks, after_check=after_check
+    )
 
 
 def plan_of(settings: Settings, architecture: Architecture) -> Plan:
@@ -179,6 +184,15 @@ def checkpoint_of(output: Path, settings: Settings, tile_set: TileSet) -> Path:
         what.pop(name)
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
     return output.parent / f".{output.stem}.{digest}.training" / CHECKPOINT
+
+
+def forget_checkpoints(folder: Path) -> None:
+    """Delete all that a run left in its folder but the lock, which this process holds."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def forget_training(output: Path, own: Path | None) -> None:

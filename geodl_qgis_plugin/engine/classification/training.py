@@ -107,10 +107,11 @@ class Course:
 
 @dataclass(frozen=True)
 class Standing:
-    """What is known after a check: for a page that refreshes, or to give up early."""
+    """What is known after a check: for a page that refreshes, or to give up early; ``done`` is a share, 0 to 1."""
 
     course: Course
     epochs: int
+    done: float
     seconds_left: float
 
 
@@ -219,7 +220,8 @@ def train(
     if saved is not None:
         saved.restore(net, optimizer)
         best_state = saved.best
-        progress.message(f"Going on after epoch {course.epoch}, batch {course.place}.")
+        if not course.ended:
+            progress.message(f"Going on after epoch {course.epoch}, batch {course.place}.")
     loss = choose_loss(
         plan.loss,
         weights.to(compute.device),
@@ -323,7 +325,7 @@ def train(
         left = 0.0 if ended else course.seconds * (1 - done) / done
         progress.message(_line(check, epochs, best, left))
         if after_check is not None and ranks.is_first:
-            after_check(Standing(course, epochs, left))
+            after_check(Standing(course, epochs, done, left))
     if best is None:
         raise GeoDLError("Training ended before its first look at the validation part. Give it more MINUTES or EPOCHS.")
     net.load_state_dict(best_state)

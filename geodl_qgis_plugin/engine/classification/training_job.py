@@ -8,21 +8,22 @@ there the majority class and a random forest stand beside it.
 from __future__ import annotations
 
 import shutil
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..files import check_output, remove_parts, whole_file
 from ..messages import PartOfProgress, Progress
 from ..model_file import write_model
-from ..ranks import Ranks, joined
+from ..ranks import ALONE, Ranks, joined, launched
+from ..reports.page import Page
 from ..run_lock import only_run
 from ..settings import as_dict
 from ..training_data.tile_set import TileSet
 from .appraisal import appraise
 from .classifier import classifier_item
 from .cross_validation import cross_validate
-from .fitting import architecture_of, check_parts, checkpoint_of, forget_training
+from .fitting import architecture_of, check_parts, checkpoint_of, forget_checkpoints, forget_training
 from .members import fit_members
 from .shortfall import cut_short
 from .training import STOPPED
@@ -34,9 +35,22 @@ _ROOM_BYTES = 64 * 2**20
 __all__ = ["Settings", "run"]
 
 
-def run(settings: Settings, progress: Progress) -> dict[str, Any]:
+def run(
+    settings: Settings,
+    progress: Progress,
+    *,
+    checkpoint: Path | None = None,
+    extend: Callable[[Page], None] | None = None,
+) -> dict[str, Any]:
     """
     Train, score on the test part, and write the model and its report.
+
+    Parameters
+    ----------
+    checkpoint : path, optional
+        Where the checkpoint lies, if not where this job would put it.
+    extend : callable, optional
+        Adds to the report.
 
     Raises
     ------
@@ -49,12 +63,15 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     report = check_output(settings.report) if settings.report else None
     tile_set = TileSet.open(settings.tiles)
     check_parts(tile_set, settings)
-    checkpoint = checkpoint_of(output, settings, tile_set)
+    checkpoint = checkpoint or checkpoint_of(output, settings, tile_set)
+    if not (launched() or ALONE).is_first:  # what lies on the disk is the first process's
+        with joined() as ranks:
+            return _trained(settings, output, report, tile_set, checkpoint, ranks, progress, extend)
     try:
-        with joined() as ranks, only_run(checkpoint.parent, progress) if ranks.is_first else nullcontext():
-            if ranks.is_first and not settings.resume and not ranks.restarted:
-                checkpoint.unlink(missing_ok=True)
-            result = _trained(settings, output, report, tile_set, checkpoint, ranks, progress)
+        with joined() as ranks, only_run(checkpoint.parent, progress):
+            if not settings.resume and not ranks.restarted:
+                forget_checkpoints(checkpoint.parent)
+            result = _trained(settings, output, report, tile_set, checkpoint, ranks, progress, extend)
     except BaseException:
         if not checkpoint.exists():  # nothing to go on from
             shutil.rmtree(checkpoint.parent, ignore_errors=True)
@@ -72,6 +89,7 @@ def _trained(
     checkpoint: Path,
     ranks: Ranks,
     progress: Progress,
+    extend: Callable[[Page], None] | None,
 ) -> dict[str, Any]:
     if ranks.is_first:
         for path in filter(None, (output, report, checkpoint)):
@@ -95,6 +113,8 @@ def _trained(
         folder = checkpoint.parent / f"folds-{settings.cross_validation}"
         folds = cross_validate(tile_set, settings, folder, PartOfProgress(progress, share + 0.14, 0.99), trained.name)
     page = training_page(tile_set, architecture, trained, appraisal, settings, folds)
+    if extend is not None:
+        extend(page)
     item = classifier_item(
         output.stem,
         tile_set,

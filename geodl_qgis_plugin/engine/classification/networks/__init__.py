@@ -157,6 +157,11 @@ NETS = tuple(name for name in NAMES if name not in FORESTS)
 DEFAULTS = {EACH_PIXEL: "unet", EACH_TILE: "residual"}
 
 
+def does(name: str, task: str) -> bool:
+    """Whether an architecture does a task."""
+    return task in _BUILDERS[name][0]
+
+
 def choose_architecture(
     name: str,
     task: str,
