@@ -11,8 +11,9 @@ help: ## list the targets
 setup: ## install QGIS (Debian, Ubuntu) and a virtual environment with PyTorch, if they are missing
 	@sh tools/setup.sh
 
-demo: setup ## map the landforms of the Jacksboro fault into demo/, with a score on ground kept apart
+demo: setup ## map landforms into demo/, with a score on ground kept apart, and forecast temperatures into demo/forecast/
 	@$(HEADLESS) $(PYTHON) tools/landform_demo.py $(ARGS)
+	@$(HEADLESS) $(PYTHON) tools/forecast_demo.py
 
 demo-forecast: setup ## forecast the temperature at New York's airports into demo/forecast/, with charts and a map
 	@$(HEADLESS) $(PYTHON) tools/forecast_demo.py $(ARGS)

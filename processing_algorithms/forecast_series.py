@@ -85,7 +85,7 @@ class ForecastSeries(SeriesAlgorithm):
                 self.OUTPUT, self.tr("Forecast"), QgsProcessing.SourceType.TypeVectorPoint
             ),
             help=self.tr(
-                "One point a station and step, with median, mean, intervals, normal and anomaly; styled and dated."
+                "One point a station and step, with median, mean, intervals, climatology and anomaly; styled and dated."
             ),
         )
         self.add(

@@ -99,10 +99,10 @@ def qgis_process(algorithm, **parameters):
 
 
 def draw_map(folder, kept):
-    """Render the forecast layer as QGIS draws it, hour by hour, above the airports' fans."""
+    """Render both layers as QGIS draws them, hour by hour, above the airports' fans."""
     import forecast_map
 
-    forecast_map.draw(folder / "forecast.gpkg", folder / "forecast.png", kept, NAMES)
+    forecast_map.draw(folder, folder / "forecast.png", kept, NAMES)
 
 
 def main():

@@ -64,7 +64,7 @@ def test_the_chain(run_algorithm, series, tmp_path):
     rows = [feature for feature in layer.getFeatures() if feature["kind"] == "forecast"]
     assert len(rows) == 4 * 6
     assert {row["station"] for row in rows} == {"000", "001", "002", "003"}
-    one = sorted((row for row in rows if row["station"] == "002"), key=lambda row: row["lead"])
+    one = sorted((row for row in rows if row["station"] == "002"), key=lambda row: row["lead_time"])
     assert one[0]["t_start"].toString("yyyy-MM-dd") == "2020-01-01"
     for row, following in itertools.pairwise(one):
         assert row["t_end"].addDays(1) == following["t_start"]

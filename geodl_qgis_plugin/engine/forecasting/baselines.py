@@ -34,7 +34,7 @@ def baseline_forecasts(
         By name: (station, horizon), in transformed units.
     """
     found = {
-        PERSISTENCE: np.repeat(_last_seen(history)[:, None], horizon, axis=1),
+        PERSISTENCE: np.repeat(last_value(history)[:, None], horizon, axis=1),
         SEASONAL_NAIVE: seasonal_naive(history, calendar.frequency.season, horizon),
     }
     length = history.shape[1]
@@ -110,7 +110,8 @@ def _mean_change(values: Array, lag: int) -> Array:
     return np.where(count > 0, np.where(seen, change, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
-def _last_seen(history: Array) -> Array:
+def last_value(history: Array) -> Array:
+    """Return the last value that was seen at each station, NaN if there is none: (station,)."""
     seen = np.isfinite(history)
     last = history.shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1)
     return np.where(seen.any(axis=1), history[np.arange(len(history)), last], np.nan)

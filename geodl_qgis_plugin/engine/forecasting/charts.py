@@ -47,7 +47,7 @@ def fan(
     last = past[-1] if np.isfinite(past[-1]) else quantiles[0, _MIDDLE]
     joined = np.vstack([np.full((1, len(QUANTILES)), last), quantiles])
     every = np.concatenate([past_times, times])
-    axes.plot(every, normal, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label="normal")
+    axes.plot(every, normal, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label="climatology")
     axes.fill_between(
         joined_times, joined[:, _LOW90], joined[:, _HIGH90], color=BLUE, alpha=0.16, linewidth=0, label="90 %"
     )
@@ -82,10 +82,11 @@ def skill_by_lead(
     figure = Figure(figsize=(WIDTH_IN, 3.4))
     axes = figure.add_subplot()
     leads = np.arange(1, len(next(iter(errors.values()))) + 1)
-    if opened is not None and opened.any():
-        axes.axvspan(
-            0.5, float(np.flatnonzero(opened)[-1]) + 1.5, color=BLUE, alpha=0.07, linewidth=0, label="model's own"
-        )
+    if opened is not None:
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], opened.astype(int), [0]])))
+        for index, (first_lead, last) in enumerate(zip(edges[::2], edges[1::2])):
+            label = "model's own" if index == 0 else None
+            axes.axvspan(first_lead + 0.5, last + 0.5, color=BLUE, alpha=0.07, linewidth=0, label=label)
     colours = [BLUE, *[colour for colour in PALETTE if colour != BLUE], MUTED, INK]
     for index, (name, error) in enumerate(errors.items()):
         first = index == 0

@@ -95,7 +95,7 @@ def fit_normals(values: Array, calendar: Calendar, plan: NormalsPlan) -> Normals
     slope = np.zeros(len(values))
     if plan.trend != "none":
         kept = _SLOPE_KEPT[plan.trend]
-        if plan.trend == "recent" and _is_short(calendar, length):
+        if plan.trend == "recent" and is_short(calendar, length):
             kept = 0.0  # a stretch of one year's cycle is no trend
         slope = kept * coefficients[:, columns]
         # the line that is kept turns about the middle of the record, where the mean is best known
@@ -114,12 +114,12 @@ def half_life_steps(calendar: Calendar, length: int) -> float:
 
     Where a record is too short to show the yearly cycle, the level has to follow the season: a fortieth of the record.
     """
-    if _is_short(calendar, length):
+    if is_short(calendar, length):
         return max(2.0 * calendar.frequency.season, length / 40)
     return min(HALF_LIFE_YEARS * calendar.frequency.steps_per_year, length / 8)
 
 
-def _is_short(calendar: Calendar, length: int) -> bool:
+def is_short(calendar: Calendar, length: int) -> bool:
     """Whether there is a yearly cycle that so short a record cannot show."""
     return "year" in calendar.cycles and length < 2 * calendar.frequency.steps_per_year
 
@@ -162,7 +162,7 @@ def choose_harmonics(values: Array, calendar: Calendar) -> dict[str, int]:
     some = values[:: max(1, len(values) // 200)]
     chosen: dict[str, int] = {}
     for cycle in calendar.cycles:
-        if cycle == "year" and _is_short(calendar, length):
+        if cycle == "year" and is_short(calendar, length):
             continue
         # a longer window of a fast series teaches no more about its cycle's shape
         part = some[:, -int(min(length, 40 * steps)) :]

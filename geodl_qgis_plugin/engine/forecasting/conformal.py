@@ -2,7 +2,8 @@
 Conformal intervals: each quantile is moved until it held as often as it promised at earlier origins.
 
 After conformalised quantile regression (Romano et al. 2019, arXiv:1905.03222), quantile by quantile, in standard deviations
-and pooled over stations, since one station alone has too few origins. Lead times borrow from their neighbours.
+and pooled over stations, since one station alone has too few origins. Lead times borrow from their neighbours, whose errors are
+brought to the size of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from .seasons import Array
 
 MIDDLE = QUANTILES.index(0.5)
 _NEIGHBOURS = 2
-_MOST_STRETCH = 1.3
+_MOST_STRETCH = 2.0
 
 
 def quantile_shifts(observed: Array, quantiles: Array, independent: float) -> Array:
@@ -36,10 +37,12 @@ def quantile_shifts(observed: Array, quantiles: Array, independent: float) -> Ar
     """
     leads = observed.shape[2]
     shifts = np.zeros((leads, len(QUANTILES)))
+    middle = np.abs(observed - quantiles[..., MIDDLE])
+    size = np.array([_mean(middle[:, :, lead]) for lead in range(leads)])
     for lead in range(leads):
         near = slice(max(0, lead - _NEIGHBOURS), lead + _NEIGHBOURS + 1)
         for index, level in enumerate(QUANTILES):
-            miss = observed[:, :, near] - quantiles[:, :, near, index]
+            miss = (observed[:, :, near] - quantiles[:, :, near, index]) * (size[lead] / size[near])
             miss = miss[np.isfinite(miss)]
             if miss.size:
                 shifts[lead, index] = np.quantile(miss, _widened(level, independent))
@@ -47,45 +50,28 @@ def quantile_shifts(observed: Array, quantiles: Array, independent: float) -> Ar
     return shifts - shifts[:, [MIDDLE]]
 
 
-def spread_factors(judged: Array, whole: Array) -> Array:
+def spread_factors(judged: Array, late: Array) -> Array:
     """
     Return by how much each quantile's distance from the middle has to grow.
 
-    The years that judged may have been calmer or wilder than usual.
-
     Parameters
     ----------
-    judged, whole : (quantile,)
-        Quantiles of climatology's errors at the origins that judged the model, and of the anomalies of the whole record.
+    judged, late : (quantile,)
+        Quantiles of the errors at the origins that the intervals were fitted to, and of those before a forecast.
 
     Returns
     -------
     factors : (quantile,)
         1 in the middle.
     """
-    few, many = judged - judged[MIDDLE], whole - whole[MIDDLE]
+    few, many = judged - judged[MIDDLE], late - late[MIDDLE]
     factors = np.divide(many, few, out=np.ones(len(QUANTILES)), where=np.abs(few) > 1e-9)
     return np.asarray(np.clip(factors, 1 / _MOST_STRETCH, _MOST_STRETCH))
 
 
-def spread(anomalies: Array, weight: Array | None = None) -> Array:
-    """
-    Return the quantiles of anomalies, NaN left out: (quantile,).
-
-    Parameters
-    ----------
-    weight : (time,), optional
-        How much each step counts: the anomalies are then (station, time).
-    """
-    seen = np.isfinite(anomalies)
-    if not seen.any():
-        return np.zeros(len(QUANTILES))
-    if weight is None:
-        return np.asarray(np.quantile(anomalies[seen], QUANTILES))
-    values, weights = anomalies[seen], np.broadcast_to(weight, anomalies.shape)[seen]
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    return np.asarray(np.interp(np.array(QUANTILES) * total[-1], total, values[order]))
+def _mean(errors: Array) -> float:
+    seen = errors[np.isfinite(errors)]
+    return max(float(seen.mean()), 1e-9) if seen.size else 1.0
 
 
 def _widened(level: float, independent: float) -> float:

@@ -1,5 +1,5 @@
 """
-The forecast layer: one point a station, variable and step, with intervals, normal and anomaly, dated so that it animates.
+The forecast layer: one point a station, variable and step, with intervals, climatology and anomaly, dated so that it animates.
 
 A period ends just before the next begins: with `t_end` equal to the next `t_start` the Temporal Controller shows two at once.
 """
@@ -24,7 +24,7 @@ from .styles import forecast_style
 
 LAYER = "forecast"
 _BOUNDS = {"low_80": 0.1, "high_80": 0.9, "low_90": 0.05, "high_90": 0.95}
-_REALS = ("value", "median", "mean", "low_80", "high_80", "low_90", "high_90", "normal", "anomaly", "width_80")
+_REALS = ("value", "median", "mean", "low_80", "high_80", "low_90", "high_90", "climatology", "anomaly", "width_80")
 _MOST_PICTURES = 2000
 
 
@@ -40,7 +40,7 @@ class ForecastLayer:
             "variable": "text",
             "t_start": time,
             "t_end": time,
-            "lead": "int",
+            "lead_time": "int",
             "kind": "text",
         }
         self.fields |= dict.fromkeys(_REALS, "real") | {"model": "text", "fan": "text"}
@@ -77,9 +77,9 @@ class ForecastLayer:
                     values = {
                         "value": past[row, column],
                         "median": past[row, column],
-                        "normal": past_normal[row, column],
+                        "climatology": past_normal[row, column],
                     }
-                    values["anomaly"] = values["value"] - values["normal"]
+                    values["anomaly"] = values["value"] - values["climatology"]
                     self._row(
                         variable, int(station), starts[column], ends[column], column - steps + 1, "history", values, ""
                     )
@@ -88,9 +88,9 @@ class ForecastLayer:
                 values |= {
                     "median": found.median[row, lead],
                     "mean": found.mean[row, lead],
-                    "normal": found.normal[row, lead],
+                    "climatology": found.normal[row, lead],
                 }
-                values["anomaly"] = values["median"] - values["normal"]
+                values["anomaly"] = values["median"] - values["climatology"]
                 values["width_80"] = values["high_80"] - values["low_80"]
                 at = steps + lead
                 self._row(
@@ -101,7 +101,7 @@ class ForecastLayer:
         """Write the layer and return the number of its features."""
         anomaly = np.array(self._columns["anomaly"], dtype=float)
         width = np.array([np.nan if value is None else value for value in self._columns["width_80"]], dtype=float)
-        qml = forecast_style(anomaly, width, *frame(self._series.frequency))
+        qml = forecast_style(anomaly, width, *frame(self._series.frequency), daily=self._daily)
         write_points(path, LAYER, np.array(self._places), self._series.crs, self.fields, self._columns, qml)
         return len(self._places)
 
@@ -118,7 +118,7 @@ class ForecastLayer:
     ) -> None:
         columns = self._columns
         for name, value in zip(
-            ("station", "variable", "t_start", "t_end", "lead", "kind", "model", "fan"),
+            ("station", "variable", "t_start", "t_end", "lead_time", "kind", "model", "fan"),
             (self._series.stations[station], variable, start, end, lead, kind, self._model, fan or None),
         ):
             columns[name].append(value)

@@ -16,25 +16,25 @@ import numpy.typing as npt
 from ..messages import PartOfProgress, Progress, SilentProgress
 from ..ranks import Ranks
 from .baselines import BASELINES, CLIMATOLOGY, baseline_forecasts, naive_scale
-from .climatology import TRENDS, USUAL_TREND, NormalsPlan, choose_harmonics, fit_normals
-from .conformal import quantile_shifts, spread, spread_factors
+from .climatology import TRENDS, USUAL_TREND, NormalsPlan, choose_harmonics
+from .conformal import quantile_shifts, spread_factors
 from .core import MEDIAN, Core, Outlook, Side, fit_core, look_ahead
 from .crew import Crew
 from .frequency import Frequency
 from .networks import QUANTILES
 from .origins import step_of, validation_origins
+from .recent_errors import anomaly_quantiles, error_quantiles, is_steady, late_origins, weighted_quantiles
 from .seasons import Array, Calendar
-from .skill_gate import Gate, best_baseline, decide
+from .skill_gate import Gate, best_baseline, decide, gain_ratio
 from .training import TrainingPlan
-from .transforms import backward, forward
-from .windows import Shape, anomalies, some_regions
+from .transforms import backward, forward, none_below_trace
+from .windows import Shape, some_regions
 
 _MOST_ORIGINS = 120
 _MARGIN = 1.02  # another trend than the usual one must win by this much: one record's last third is one draw
 _JUDGED_VALUES = 1_500_000  # so many values judge trend, gate and intervals where there are more of them
 _LEAST_JUDGES = 64
 _LEAST_ORIGINS = 40
-SPREAD_HALF_LIFE_YEARS = 10.0
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Forecaster:
     shifts : (lead, quantile)
         The conformal shifts, in standard deviations.
     judged_spread : (quantile,)
-        Quantiles of climatology's errors at the origins that judged, in standard deviations; zeros where another baseline was
-        better. What the intervals were fitted to, and are stretched from to the whole record.
+        Quantiles of the errors at the origins that judged, in standard deviations: what the intervals were fitted to, and are
+        stretched from (see `recent_errors`).
     """
 
     core: Core
@@ -131,7 +131,7 @@ def fit_forecaster(
     baselines = _baselines_at(jury, calendar, harmonics, shape.horizon, judged, crew.ranks)
     wanted = np.stack([values[judges, at : at + shape.horizon] for at in judged])
     errors = {name: _scaled_errors(backward(found, transform), wanted, scale) for name, found in baselines.items()}
-    trend = _choose_trend(errors)
+    trend = _choose_trend(errors, -(-shape.horizon // step_of(judged)))
     progress.update(0.15, "Rolling the baselines")
 
     plan = NormalsPlan(harmonics, trend)
@@ -163,13 +163,14 @@ def fit_forecaster(
         ]
     )
     shifts = quantile_shifts(happened, said, float(history.shape[1] - before))
-    # nothing is stretched where persistence or the last season forecast best: anomalies then tell nothing of the errors
-    steady = set(gate.baseline) == {CLIMATOLOGY[trend]}
-    judged_spread = spread(happened) if steady else np.zeros(len(QUANTILES))
     progress.update(0.55, "Judging the model")
     core = fit_core(
         history, side, calendar, plan, shape, training, seed, PartOfProgress(progress, 0.55, 1.0), crew.at("all")
     )
+    if is_steady(core, gate, calendar):
+        judged_spread = weighted_quantiles(happened)
+    else:
+        judged_spread = error_quantiles(core, gate, jury, jury_side, calendar, judged)
     trend_errors = {name: float(np.nanmean(errors[CLIMATOLOGY[name]])) for name in TRENDS}
     return Forecaster(core, calendar.frequency, transform, gate, trend_errors, shifts, judged_spread)
 
@@ -203,7 +204,7 @@ def predict(
     scaled = raw_quantiles(outlook, gate, baselines) + forecaster.shifts
     middle = scaled[..., [MEDIAN]]
     if factors is None:
-        factors = interval_factors(forecaster, history, calendar)
+        factors = interval_factors(forecaster, history, side, calendar)
     scaled = np.sort(middle + (scaled - middle) * factors, axis=-1)
     quantiles = outlook.normal[..., None] + scaled * outlook.deviation[..., None]
     # a station that never had a value has no forecast either
@@ -212,14 +213,21 @@ def predict(
     for name, anomaly in (("ridge", outlook.ridge), ("ridge and LSTM", outlook.network[..., MEDIAN])):
         if beside:
             parts[name] = backward(outlook.normal + anomaly * outlook.deviation, transform)
-    own = backward(quantiles, transform)
+    own = none_below_trace(backward(quantiles, transform), history)
     return Prediction(own, mean_of_quantiles(own), backward(outlook.normal, transform), parts)
 
 
-def interval_factors(forecaster: Forecaster, history: Array, calendar: Calendar) -> Array:
-    """Return by how much each quantile's distance from the middle grows, from the whole record: (quantile,)."""
-    some = forward(history[_some(*history.shape)], forecaster.transform)
-    return spread_factors(forecaster.judged_spread, _usual_spread(some, calendar, forecaster.core.plan))
+def interval_factors(forecaster: Forecaster, history: Array, side: Side, calendar: Calendar) -> Array:
+    """Return by how much each quantile's distance from the middle grows, from the latest errors: (quantile,)."""
+    some = some_regions(side.regions, max(_LEAST_JUDGES, _JUDGED_VALUES // history.shape[1]), 0)
+    values = forward(history[some], forecaster.transform)
+    core, gate = forecaster.core, forecaster.gate
+    if is_steady(core, gate, calendar):
+        late = anomaly_quantiles(core, values, calendar)
+    else:
+        origins, weight = late_origins(history.shape[1], calendar, core)
+        late = error_quantiles(core, gate, values, side.of(some), calendar, origins, weight)
+    return spread_factors(forecaster.judged_spread, late)
 
 
 def raw_quantiles(outlook: Outlook, gate: Gate, baselines: dict[str, Array]) -> Array:
@@ -262,21 +270,6 @@ def _outlooks_at(
     return [Outlook(one[..., 0], one[..., 1], one[..., 2], one[..., 3:]) for one in ranks.each(judged.tolist(), at)]
 
 
-def _usual_spread(history: Array, calendar: Calendar, plan: NormalsPlan) -> Array:
-    """
-    Return the quantiles of the anomalies of the whole record, recent years counting more: (quantile,).
-
-    They are taken about the level that was known before each step, and widened from residuals of a fit to errors of a forecast.
-    """
-    length = history.shape[1]
-    normals = fit_normals(history, calendar, plan)
-    known = anomalies(history, normals, calendar, 0, np.arange(len(history)))
-    age = np.arange(length)[::-1] / calendar.frequency.steps_per_year
-    found = spread(known.values - known.level[:, :-1], 0.5 ** (age / SPREAD_HALF_LIFE_YEARS))
-    columns = normals.cycle.shape[1] + 1
-    return np.asarray(found * np.sqrt((length + columns) / max(1, length - columns)))
-
-
 def _scaled_errors(found: Array, wanted: Array, scale: Array) -> Array:
     """Mean over stations of the absolute error over the station's scale: (origin, lead)."""
     error = np.abs(found - wanted) / scale[None, :, None]
@@ -285,11 +278,17 @@ def _scaled_errors(found: Array, wanted: Array, scale: Array) -> Array:
     return np.where(count > 0, np.where(seen, error, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
-def _choose_trend(errors: dict[str, Array]) -> str:
-    return min(
-        TRENDS,
-        key=lambda trend: float(np.nanmean(errors[CLIMATOLOGY[trend]])) * (1 if trend == USUAL_TREND else _MARGIN),
-    )
+def _choose_trend(errors: dict[str, Array], lags: int) -> str:
+    """Keep the usual trend unless another wins by more than the margin, and by more than its standard error."""
+    by_origin = {trend: np.nanmean(errors[CLIMATOLOGY[trend]], axis=1) for trend in TRENDS}
+    usual = by_origin[USUAL_TREND]
+    better = [
+        trend
+        for trend in TRENDS
+        if np.nanmean(by_origin[trend]) * _MARGIN < np.nanmean(usual)
+        and gain_ratio(usual - by_origin[trend], lags) >= 1
+    ]
+    return min(better, key=lambda trend: float(np.nanmean(by_origin[trend])), default=USUAL_TREND)
 
 
 def _better_model(outlooks: list[Outlook], transform: str, wanted: Array, scale: Array) -> tuple[Array, str]:
@@ -305,14 +304,6 @@ def _better_model(outlooks: list[Outlook], transform: str, wanted: Array, scale:
         found[source] = _scaled_errors(np.stack(medians), wanted, scale)
     source = min(found, key=lambda name: float(np.nanmean(found[name])))
     return found[source], source
-
-
-def _some(stations: int, length: int) -> npt.NDArray[np.int64]:
-    """Return stations from everywhere, all where there are few."""
-    most = max(_LEAST_JUDGES, _JUDGED_VALUES // length)
-    if stations <= most:
-        return np.arange(stations)
-    return np.sort(np.random.default_rng(0).choice(stations, most, replace=False))
 
 
 def mean_of_quantiles(quantiles: Array) -> Array:

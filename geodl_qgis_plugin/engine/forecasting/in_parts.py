@@ -36,7 +36,7 @@ def answer_in_parts(
     scheduler : str
         See `dask_cluster.dask_client`; empty for this process.
     """
-    factors = interval_factors(fitted, values, calendar) if isinstance(fitted, Forecaster) else None
+    factors = interval_factors(fitted, values, side, calendar) if isinstance(fitted, Forecaster) else None
     parts = parts_of(side)
     horizon = shape_of(fitted).horizon
     whole = Prediction(

@@ -19,7 +19,7 @@ ETS, ARIMA = "ETS", "ARIMA"
 CHOICES = ("auto", "yes", "no")
 _MOST_AUTO = {ETS: 400, ARIMA: 40}  # stations up to which they are compared with unasked: some tens of seconds
 _LONGEST_SEASON = 24  # both are meant for short seasons
-_MOST_STEPS = 3000  # what lies further back does not change the fit, and ARIMA's time grows with it
+_MOST_STEPS = 1000  # what lies further back hardly changes the fit, and ARIMA's time grows with it
 
 
 def add_statistical_baselines(

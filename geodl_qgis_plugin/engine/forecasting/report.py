@@ -87,7 +87,7 @@ def _places(page: Page, series: StationSeries, judged: Mapping[str, Evaluation])
     page.text(
         f"{_stations(len(series.stations))} between {west:,.{digits}f} and {east:,.{digits}f} "
         f"{'degrees east' if degrees else 'easting'} and between {south:,.{digits}f} and {north:,.{digits}f} "
-        f"{'degrees north' if degrees else 'northing'} ({_crs_name(series.crs)})."
+        f"{'degrees north' if degrees else 'northing'} ({_crs_name(series.crs)}).".replace("-", "−")
     )
     for name, one in judged.items():
         skill = station_skill(one)[0]["skill_climatology"]

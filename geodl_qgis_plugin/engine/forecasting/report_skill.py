@@ -73,6 +73,7 @@ def _methods(page: Page, judged: Evaluation, series: StationSeries) -> None:
         [_method(name, score, scores, judged) for name, score in scores.items()],
         f"The model and what it is compared with, from best to worst. Winner: {winner}. Best baseline: {best}. "
         "Skill is against climatology.",
+        "l" + "r" * 9,
         highlight=[list(scores).index(winner)],
     )
 

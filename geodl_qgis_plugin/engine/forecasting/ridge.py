@@ -16,7 +16,7 @@ from ..ranks import Ranks
 from .seasons import Array
 
 _BLOCKS = 6
-_PENALTIES = 10.0 ** np.arange(-3.0, 2.6, 0.5)  # times the number of windows
+_PENALTIES = 10.0 ** np.arange(-6.0, 2.6, 0.5)  # times the number of windows
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """
 The skill gate: a lead time gets the model's forecast only where earlier origins showed that it beats the best baseline.
 
-Lead times are asked one after the other from the first on, and the gate closes for good at the first that shows no skill, so
-that trying many lead times does not open it by luck. The first has to show it beyond doubt; later ones only must not lose,
-since the ridge shrinks towards the normal by itself as memory fades.
+Trying many lead times must not open it by luck, so one of two questions has to be answered with yes. Where the model wins over
+all lead times together beyond doubt, each lead time at which it does not lose is its own: hourly pressure is forecast no better
+than by its last value one hour ahead, but much better a day ahead. Else lead times are asked one after the other from the first
+on; the first has to show skill, later ones only must not lose, since the ridge shrinks towards the normal as memory fades, and
+the gate closes for good at the first that does.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ import numpy.typing as npt
 from .baselines import CLIMATOLOGY
 from .seasons import Array
 
-LEAST_SKILL = 0.005
+LEAST_SKILL = 0.01
 # the odds at which one more parameter pays for itself in prediction (Akaike's criterion): p < 0.16
 LEAST_RATIO = 1.0
+_BEYOND_DOUBT = 2.0  # standard errors
 _BETTER_BY = 0.02  # what another baseline must win to replace climatology with the chosen trend
 
 
@@ -61,14 +64,19 @@ class Gate:
                 "the baseline's "
                 f"({', '.join(names)}) at every lead time."
             )
-        last = int(np.flatnonzero(self.open)[-1]) + 1
-        if last == len(self.open):
+        if self.open.all():
             return f"The model ({self.source}) beat the best baseline ({', '.join(names)}) at every lead time."
-        rest = sorted(set(self.baseline[last:]), key=self.baseline.index)
+        rest = [name for name, own in zip(self.baseline, self.open) if not own]
         return (
-            f"The model ({self.source}) showed skill up to lead time {last} of {len(self.open)}; "
-            f"later lead times get the best baseline ({', '.join(rest)})."
+            f"The model ({self.source}) showed skill at lead times {self._own_leads} of {len(self.open)}; the others get the "
+            f"best baseline ({', '.join(dict.fromkeys(rest))})."
         )
+
+    @property
+    def _own_leads(self) -> str:
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], self.open.astype(int), [0]])))
+        runs = zip((edges[::2] + 1).tolist(), edges[1::2].tolist())
+        return ", ".join(f"{first} to {last}" if last > first else str(first) for first, last in runs)
 
 
 def best_baseline(errors: dict[str, Array], trend: str) -> list[str]:
@@ -106,16 +114,20 @@ def decide(errors: dict[str, Array], baseline: list[str], model: Array, source: 
     leads = model.shape[1]
     reference = np.stack([errors[name][:, lead] for lead, name in enumerate(baseline)], axis=1)
     gain = reference - model
-    ratio = np.array([_ratio(gain[:, lead], -(-(lead + 1) // step)) for lead in range(leads)])
+    ratio = np.array([gain_ratio(gain[:, lead], -(-(lead + 1) // step)) for lead in range(leads)])
     with np.errstate(invalid="ignore"):
         skill = 1 - np.nanmean(model, axis=0) / np.nanmean(reference, axis=0)
+        relative = np.nanmean(gain / np.nanmean(reference, axis=0), axis=1)  # (origin,), over all lead times
     good = _smoothed(np.nan_to_num(skill, nan=-1.0)) > 0
-    good[0] = np.nan_to_num(skill[0]) >= LEAST_SKILL and ratio[0] >= LEAST_RATIO
-    return Gate(np.logical_and.accumulate(good), baseline, skill, ratio, source)
+    whole = np.nanmean(relative) >= LEAST_SKILL and gain_ratio(relative, -(-leads // step)) >= _BEYOND_DOUBT
+    if not whole:
+        good[0] = np.nan_to_num(skill[0]) >= LEAST_SKILL and ratio[0] >= LEAST_RATIO
+        good = np.logical_and.accumulate(good)
+    return Gate(good, baseline, skill, ratio, source)
 
 
-def _ratio(gain: Array, lags: int) -> float:
-    """Mean over its standard error, with the autocovariances up to ``lags`` (Newey and West 1987, doi:10.2307/1913610)."""
+def gain_ratio(gain: Array, lags: int) -> float:
+    """Return the mean over its standard error, autocovariances counted (Newey and West 1987, doi:10.2307/1913610)."""
     seen = gain[np.isfinite(gain)]
     if len(seen) < 4:
         return 0.0

@@ -21,7 +21,7 @@ def _template(name: str) -> jinja2.Template:
     return jinja2.Environment(loader=loader, autoescape=True, keep_trailing_newline=True).get_template(name)
 
 
-def forecast_style(anomaly: Array, width: Array, frame: float, unit: str) -> str:
+def forecast_style(anomaly: Array, width: Array, frame: float, unit: str, *, daily: bool = True) -> str:
     """
     Return the forecast layer's style.
 
@@ -31,13 +31,20 @@ def forecast_style(anomaly: Array, width: Array, frame: float, unit: str) -> str
         They set the classes and the sizes.
     frame, unit : float, str
         Length of one period.
+    daily : bool
+        Whether periods are whole days or longer, so that the map tip tells no time of day.
     """
     classes = _classes(anomaly, _ANOMALY_COLOURS, "")
     seen = width[np.isfinite(width)]
     narrow, wide = (float(v) for v in np.quantile(seen, [0.02, 0.98])) if seen.size else (0.0, 1.0)
     if wide - narrow < 1e-9:
         wide = narrow + 1.0
-    return str(_template("forecast.qml.j2").render(classes=classes, narrow=narrow, wide=wide, frame=frame, unit=unit))
+    when = "yyyy-MM-dd" if daily else "yyyy-MM-dd HH:mm"
+    return str(
+        _template("forecast.qml.j2").render(
+            classes=classes, narrow=narrow, wide=wide, frame=frame, unit=unit, when=when
+        )
+    )
 
 
 def skill_style(skill: Array) -> str:

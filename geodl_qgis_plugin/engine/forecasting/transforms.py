@@ -10,6 +10,8 @@ from ..errors import SeriesError
 from .seasons import Array
 
 TRANSFORMS = ("none", "sqrt")
+_OFTEN = 0.02  # share of zeros from which they count as often
+_MOST_LOOKED_AT = 4000  # values of a station
 _MOST_VALUES = 4_000_000  # that a quantile over all stations is taken from
 _CYCLES = 24 * 7 * 365
 
@@ -60,6 +62,32 @@ def forward(values: Array, transform: str) -> Array:
 def backward(values: Array, transform: str) -> Array:
     """Take forecasts back; a root below zero is a value of zero."""
     return np.asarray(np.square(np.maximum(values, 0.0))) if transform == "sqrt" else values
+
+
+def none_below_trace(quantiles: Array, history: Array) -> Array:
+    """
+    Set low quantiles to nothing where they are nearer to it than to a trace, in series that are often zero, such as daily rain.
+
+    Half of the days being dry, the lower quantiles are zero and not some hundredth of a millimetre: else every dry day would
+    lie outside its interval. A trace is what a tenth of a station's values above zero are below.
+
+    Parameters
+    ----------
+    quantiles : (station, lead, quantile)
+        Those below the middle are changed.
+    history : (station, time)
+        Values in their own units.
+    """
+    some = history[:, :: max(1, history.shape[1] // _MOST_LOOKED_AT)]
+    result = quantiles.copy()
+    middle = quantiles.shape[-1] // 2
+    for station, own in enumerate(some):
+        seen = own[np.isfinite(own)]
+        if not seen.size or seen.min() < 0 or (seen == 0).mean() < _OFTEN or not (seen > 0).any():
+            continue
+        low = result[station, :, :middle]
+        low[low < 0.5 * np.quantile(seen[seen > 0], 0.1)] = 0.0
+    return result
 
 
 def _skewness(values: Array) -> float:
