@@ -55,6 +55,7 @@ def test_every_label_is_scored_in_one_fold(tiles, model):
     html = model.with_suffix(".html").read_text()
     assert "Over all folds of space" in html
     assert "random split (optimistic)" in html
+    assert "Learning curves" in html  # of one epoch too
     page = model.parent / "d.html"
     run_job("describemodel", {"model": str(model), "report": str(page)}, SilentProgress())
     assert "Over all folds of space" in page.read_text()

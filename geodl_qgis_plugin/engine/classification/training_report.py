@@ -102,7 +102,8 @@ def _training(page: Page, architecture: Architecture, trained: Trained, settings
             "probabilities: 0 is perfect) was kept.",
             highlight=[number for number, trial in enumerate(trained.tried) if trial.kept],
         )
-    if len(trained.history) > 1:
+    in_batches = not architecture.is_forest and architecture.name != "ensemble"
+    if in_batches or len(trained.history) > 1:
         page.svg(
             charts.learning_curves([_curve(asdict(check)) for check in trained.history], trained.best.epoch),
             f"Learning curves. Training ended because {trained.ended}; the state after epoch {trained.best.epoch} was kept.",
