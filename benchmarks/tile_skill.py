@@ -16,6 +16,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
+from geodl_qgis_plugin.engine.environment import tune_memory, tune_threads
+
+tune_threads()
+tune_memory()
+
 import lay_tiles
 
 from geodl_qgis_plugin.engine.jobs import run_job

@@ -127,7 +127,11 @@ def _lead(
         else model.kind
     )
     trees = sum(array.size for key, array in model.weights.items() if key.endswith("trees.roots"))
-    text = f"A {model.kind} ({name}) with " + (f"{trees:,} trees" if trees else f"{weights:,} weights")
+    others = sum(array.size for key, array in model.weights.items() if "trees." not in key) if trees else weights
+    parts = [f"{trees:,} trees"] if trees else []
+    if not trees or name == "ensemble":
+        parts.append(f"{others:,} weights")
+    text = f"A {model.kind} ({name}) with {' and '.join(parts)}"
     if classes:
         text += f" that maps {_count(len(classes), 'class', 'classes')}"
     if bands:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,14 +143,15 @@ def fit(
             augment=settings.augment,
         )
     net = fresh_net(architecture, settings.seed)
-    return train(
-        net, tile_set, plan_of(settings, architecture), checkpoint, progress, ranks=ranks, after_check=after_check
-    )
+    with _one_thread() if _is_small(architecture) else contextlib.nullcontext():
+        return train(
+            net, tile_set, plan_of(settings, architecture), checkpoint, progress, ranks=ranks, after_check=after_check
+        )
 
 
 def plan_of(settings: Settings, architecture: Architecture) -> Plan:
     """Return the training's plan."""
-    small = architecture.name == "residual" and architecture.numbers["tile_size_px"] < SMALLEST_SLIDING_PX
+    small = _is_small(architecture)
     return Plan(
         epochs=settings.epochs or (SMALL_EPOCHS if small else 0),
         batch_size=settings.batch_size * (SMALL_BATCHES if small else 1),
@@ -167,6 +169,24 @@ def plan_of(settings: Settings, architecture: Architecture) -> Plan:
         alteration=Alteration(settings.noise, settings.gain, settings.band_dropout),
         balance=settings.balance,
     )
+
+
+def _is_small(architecture: Architecture) -> bool:
+    """Whether it is a net for tiles of a few pixels."""
+    return architecture.name == "residual" and architecture.numbers["tile_size_px"] < SMALLEST_SLIDING_PX
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Work in one thread: beside other work, threads that wait for each other take longer than such a net's layers."""
+    import torch  # noqa: PLC0415
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fresh_net(architecture: Architecture, seed: int) -> nn.Module:
