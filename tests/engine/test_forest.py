@@ -197,6 +197,15 @@ def test_extra_trees_stand_beside_a_random_forest(tiles, tmp_path):
     assert result["accuracy"] > result["majority_accuracy"] + 0.25
 
 
+def test_a_class_that_is_missing_from_a_part(few_trees, tmp_path):
+    """It is in one part alone; a forest lives with it, and keeps it among its classes."""
+    tiles = extract(tmp_path / "set", **rule(tmp_path / "in", rare=True))
+    assert sum(tiles.class_counts(part).get(30, 0) > 0 for part in ("training", "validation", "test")) == 1
+    result = trained(tiles, tmp_path / "m.geodl", architecture="forest", class_weight=1.0)
+    assert result["accuracy"] > result["majority_accuracy"]
+    assert [one.code for one in load_classifier(tmp_path / "m.geodl").classes] == [10, 20, 30]
+
+
 def test_a_map_from_windows_is_that_of_one_pass(model, tiles, tmp_path):
     """Any window that is read alone: the same classes, and probabilities that differ by float32's last digit at most."""
     classifier = load_classifier(model[0])
