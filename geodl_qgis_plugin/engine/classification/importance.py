@@ -72,8 +72,8 @@ def band_importance(
     """
     Return what each band is worth on a part, from at most 48 windows of 128 pixels (or 512 tiles) of it, three times over.
 
-    The fewer windows, the more bands there are and the farther the model sees, so that it stays a matter of a minute. None
-    where the part has no labels.
+    The fewer windows, and the fewer repeats, the more bands there are, the farther the model sees and the slower it is, so that
+    it stays a matter of a minute. None where the part has no labels.
     """
     net.eval()
     random = np.random.default_rng([seed, 23])
@@ -81,9 +81,11 @@ def band_importance(
     if not places:
         return None
     count = len(tile_set.bands)
-    losses = np.zeros((count, REPEATS))
+    cost = count * len(places) * places[0].values[0].size
+    repeats = int(np.clip(_budget(net) // cost, 1, REPEATS))
+    losses = np.zeros((count, repeats))
     plain = _right(net, places)
-    for repeat in range(REPEATS):
+    for repeat in range(repeats):
         order = random.permutation(len(places))
         sources = np.empty_like(order)
         sources[order] = np.roll(order, 1)  # each place gets another one's band
@@ -92,7 +94,7 @@ def band_importance(
                 raise Cancelled("Looking for the predictors that matter was stopped.")
             exchanged = [_with_band(place, places[source], band) for place, source in zip(places, sources)]
             losses[band, repeat] = _lost(places, plain, exchanged, _right(net, exchanged), band)
-            done = (repeat * count + band + 1) / (REPEATS * count)
+            done = (repeat * count + band + 1) / (repeats * count)
             progress.update(done, "Looking for the predictors that matter")
     known = [right[place.wanted >= 0] for right, place in zip(plain, places)]
     return Importance(
@@ -113,11 +115,15 @@ def weights_of_bands(importance: Importance | None, bands: int) -> npt.NDArray[n
     return loss / loss.max() if loss.max() > 0 else np.ones(bands)
 
 
+def _budget(net: nn.Module) -> int:
+    """Return on how many pixels a model may be run in all."""
+    return _MOST_PIXELS_FOREST if any(isinstance(module, Trees) for module in net.modules()) else _MOST_PIXELS
+
+
 def _places(net: nn.Module, tile_set: TileSet, part: str, halo_px: int, random: np.random.Generator) -> list[_Place]:
     position, size = positions_of_codes(tile_set), tile_set.tile_size_px
     stride = int(net.stride)  # type: ignore[arg-type]
-    slow = any(isinstance(module, Trees) for module in net.modules())
-    most_pixels = (_MOST_PIXELS_FOREST if slow else _MOST_PIXELS) // (REPEATS * len(tile_set.bands))
+    most_pixels = _budget(net) // (REPEATS * len(tile_set.bands))
     if net.tile_size_px is not None or tile_set.storage != "mosaic":
         indices = tile_set.indices(part)
         per_pixel = net.tile_size_px is None
