@@ -6,6 +6,7 @@ from qgis.core import (
     QgsProcessing,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
     QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterNumber,
@@ -23,6 +24,7 @@ class ClassifyRaster(GeoDLAlgorithm):
     NAME, GROUP_ID = "classifyraster", "classification"
     MODEL, PREDICTORS, EXTENT, STRIDE = "MODEL", "PREDICTORS", "EXTENT", "STRIDE"
     OUTPUT, CONFIDENCE, PROBABILITIES, POLYGONS = "OUTPUT", "CONFIDENCE", "PROBABILITIES", "POLYGONS"
+    MASK, FAST, ENTROPY = "MASK", "FAST", "ENTROPY"
     APPLICABILITY, TURNS, SCHEDULER = "APPLICABILITY", "TURNS", "SCHEDULER"
 
     def displayName(self) -> str:
@@ -59,6 +61,23 @@ class ClassifyRaster(GeoDLAlgorithm):
         self.add(
             QgsProcessingParameterExtent(self.EXTENT, self.tr("Extent"), optional=True),
             help=self.tr("Part of the raster to map; all of it if left empty."),
+        )
+        self.add(
+            QgsProcessingParameterFeatureSource(
+                self.MASK, self.tr("Mask"), [QgsProcessing.SourceType.TypeVectorPolygon], optional=True
+            ),
+            help=self.tr(
+                "Polygons to map: pixels whose middle lies in one, and tiles half of which does. Nothing else is read, and the "
+                "map is cut to them."
+            ),
+        )
+        self.add(
+            QgsProcessingParameterBoolean(self.FAST, self.tr("Fast"), defaultValue=False),
+            help=self.tr(
+                "Let the net compute with half the digits (bfloat16) where the processor can: about half the time, and a few "
+                "pixels in a thousand get another class. Without it the map is exact."
+            ),
+            advanced=True,
         )
         self.add(
             QgsProcessingParameterNumber(
@@ -103,7 +122,15 @@ class ClassifyRaster(GeoDLAlgorithm):
             QgsProcessingParameterRasterDestination(
                 self.PROBABILITIES, self.tr("Probabilities"), optional=True, createByDefault=False
             ),
-            help=self.tr("Probability of each class, one band each, 0 to 1."),
+            help=self.tr("Probability of each class, one band each, 0 to 1 (bytes with a scale of 0.004)."),
+        )
+        self.add(
+            QgsProcessingParameterRasterDestination(
+                self.ENTROPY, self.tr("Entropy"), optional=True, createByDefault=False
+            ),
+            help=self.tr(
+                "How undecided the model is: 0 where one class has all the probability, 1 where all classes have the same."
+            ),
         )
         self.add(
             QgsProcessingParameterRasterDestination(

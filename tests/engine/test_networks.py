@@ -18,6 +18,7 @@ from geodl_qgis_plugin.engine.classification.augmentation import (
     turn_tile,
 )
 from geodl_qgis_plugin.engine.classification.networks import Architecture, choose_architecture
+from geodl_qgis_plugin.engine.classification.networks.fused import FusedConvolution
 from geodl_qgis_plugin.engine.classification.networks.intake import DIRECTIONS, Intake, horizons, sight_steps
 from geodl_qgis_plugin.engine.classification.prediction import (
     padded,
@@ -294,3 +295,15 @@ def test_a_net_for_another_task_or_for_larger_tiles_is_refused():
         choose_architecture("pooled", "each tile", [DEM], 3, 24)
     smallest = 32
     choose_architecture("pooled", "each tile", [DEM], 3, smallest).build()
+
+
+def test_a_fused_convolution_adds_only_what_fits():
+    """It gives what the steps give one by one, and refuses another shape, which the operator would write beyond."""
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv2d(5, 3, 3, padding=1)
+    fused, x, other = FusedConvolution(convolution, rectified=True), torch.randn(2, 5, 7, 9), torch.randn(2, 3, 7, 9)
+    with torch.inference_mode():
+        np.testing.assert_allclose(fused(x), torch.relu(convolution(x)), atol=1e-5)
+        np.testing.assert_allclose(fused(x, other), torch.relu(convolution(x) + other), atol=1e-5)
+        with pytest.raises(ValueError, match="cannot be added"):
+            fused(x, other[:, :, 1:])

@@ -19,6 +19,7 @@ from ..errors import ModelFileError
 from ..rasters.grid import Grid, Window
 from ..rasters.stack import Stack
 from .classifier import Classifier, load_classifier
+from .map_mask import Mask
 from .map_products import Product, Scores
 from .turned import Turned, turned
 
@@ -42,18 +43,21 @@ class BlockWork(abc.ABC):
     grid: Grid
     blocks: list[Block]
 
-    def __init__(self, model: Classifier, stack: Stack, area: Window, products: Sequence[Product]) -> None:
+    def __init__(
+        self, model: Classifier, stack: Stack, area: Window, products: Sequence[Product], mask: Mask | None = None
+    ) -> None:
         self._model: Classifier | None = model
         self._file: tuple[Path, str] = (model.file.path, model.file.sha256)
         self._turned = isinstance(model.net, Turned)
-        self.stack, self.area, self.products = stack, area, list(products)
+        self.stack, self.area, self.products, self.mask = stack, area, list(products), mask
+        self._fast = model.fast
 
     @property
     def model(self) -> Classifier:
         """Return the model, read again where this was sent to another process."""
         if self._model is None:
             path, sha256 = self._file
-            model = load_classifier(path)
+            model = load_classifier(path, fast=self._fast)
             if model.file.sha256 != sha256:
                 raise ModelFileError(f"{path} is not the file it was when the map was begun. Start the map again.")
             self._model = turned(model) if self._turned else model

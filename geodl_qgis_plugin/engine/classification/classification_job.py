@@ -16,7 +16,7 @@ from typing import Any
 
 from ..dask_cluster import check_scheduler
 from ..environment import versions
-from ..errors import GeoDLError, OutputError, SettingsError
+from ..errors import GeoDLError, GridError, OutputError, SettingsError
 from ..files import all_or_none, check_output
 from ..messages import PartOfProgress, Progress
 from ..rasters.extent import window_of_extent
@@ -27,16 +27,25 @@ from .augmentation import NONE, allowed_symmetries
 from .blocks import Block, BlockWork
 from .classifier import Classifier, load_classifier
 from .cluster_blocks import what_failed, work_through_cluster
+from .devices import processor_has_bfloat16
 from .fitting_bands import check_pixel_size, fit_bands
 from .joining import FinishedMap
-from .map_products import ApplicabilityProduct, ClassProduct, ConfidenceProduct, ProbabilitiesProduct, Product
+from .map_mask import Mask
+from .map_products import (
+    ApplicabilityProduct,
+    ClassProduct,
+    ConfidenceProduct,
+    EntropyProduct,
+    ProbabilitiesProduct,
+    Product,
+)
 from .pixel_blocks import PixelBlocks
 from .sliding import TileBlocks
 from .streaming import work_through
 from .turned import turned
 from .work_folder import WorkFolder
 
-_OUTPUTS = ("output", "confidence", "probabilities", "applicability", "polygons")
+_OUTPUTS = ("output", "confidence", "entropy", "probabilities", "applicability", "polygons")
 _VERSIONS = ("GeoDL", "NumPy", "PyTorch", "GDAL")  # of what maps are made with; others may be loaded or not
 _NO_MATTER = ("model", "scheduler", *_OUTPUTS)  # to what the maps hold: the model counts by its hash
 
@@ -50,9 +59,12 @@ class Settings:
     output: str
     extent: str = ""
     confidence: str | None = None
+    entropy: str | None = None
     probabilities: str | None = None
     applicability: str | None = None
     polygons: str | None = None
+    mask: str | None = None
+    fast: bool = False
     stride: int = option(0, at_least=0)  # pixels; for tile models; 0: a tile's side
     turns: bool = False  # asked in every orientation that the bands allow
     scheduler: str = ""  # of a Dask cluster, see `dask_cluster`; empty: this process
@@ -107,7 +119,9 @@ def prepare(settings: Settings, progress: Progress) -> BlockWork:
     SourceError, ModelFileError, BandMismatchError, GridError, SettingsError
         Each with a sentence.
     """
-    model = load_classifier(settings.model)
+    if settings.fast and not processor_has_bfloat16():
+        progress.warning("FAST has no effect here: this processor does not have bfloat16.")
+    model = load_classifier(settings.model, fast=settings.fast and processor_has_bfloat16())
     if settings.polygons and model.per_pixel:
         raise SettingsError(
             "POLYGONS are made by models that classify tiles, and this one classifies pixels. Leave POLYGONS empty, and run "
@@ -121,17 +135,24 @@ def prepare(settings: Settings, progress: Progress) -> BlockWork:
             )
     stack = fit_bands(open_stack(settings.predictors), model, progress)
     check_pixel_size(stack.grid, model, progress)
-    area = window_of_extent(settings.extent, stack.grid)
+    area, mask = window_of_extent(settings.extent, stack.grid), None
+    if settings.mask:
+        mask = Mask(settings.mask, stack.grid)
+        area = area.shared(mask.window)
+        if not area.height or not area.width:
+            raise GridError("MASK and EXTENT do not overlap. Choose an extent on the mask, or leave one of them empty.")
     products = _products(settings, model)
     if model.per_pixel:
-        return PixelBlocks(model, stack, area, products)
-    return TileBlocks(model, stack, area, products, settings.stride or model.tile_size_px)
+        return PixelBlocks(model, stack, area, products, mask)
+    return TileBlocks(model, stack, area, products, settings.stride or model.tile_size_px, mask)
 
 
 def _products(settings: Settings, model: Classifier) -> list[Product]:
     products: list[Product] = [ClassProduct(model.classes)]
     if settings.confidence or settings.polygons:
         products.append(ConfidenceProduct())
+    if settings.entropy:
+        products.append(EntropyProduct())
     if settings.probabilities:
         products.append(ProbabilitiesProduct(model.classes))
     if settings.applicability:
@@ -182,9 +203,11 @@ def facts_of(settings: Settings, work: BlockWork) -> dict[str, Any]:
         "format": 1,
         "model": work.model.file.sha256,
         "predictors": [fingerprint(path) for path in work.stack.paths],
+        "manner": work.stack.manner,
+        "mask": fingerprint(settings.mask) if settings.mask else None,
         "bands": [band.as_dict() for band in work.stack.bands],
         "grid": work.grid.as_dict(),
-        "blocks": len(work.blocks),
+        "blocks": [*work.blocks[:2], len(work.blocks)],
         "products": [product.name for product in work.products],
         "settings": {name: value for name, value in as_dict(settings).items() if name not in _NO_MATTER},
         "versions": {name: version for name, version in versions().items() if name in _VERSIONS},
@@ -203,10 +226,13 @@ def _what_is_kept(folder: WorkFolder) -> str:
 def _metadata(settings: Settings, model: Classifier) -> dict[str, Any]:
     """Return what each raster says of how it was made: names of files, not where they lie, so that it is the same anywhere."""
     shown = {name: value for name, value in as_dict(settings).items() if value and name not in _NO_MATTER}
+    if settings.mask:
+        shown["mask"] = Path(settings.mask.partition("|")[0]).name
     shown["predictors"] = [Path(path).name for path in settings.predictors]
     return {
         "GEODL_MODEL": model.name,
         "GEODL_MODEL_SHA256": model.file.sha256,
+        "GEODL_PRECISION": "bfloat16" if model.fast else "float32",
         "GEODL_PREDICTORS": "; ".join(Path(path).name for path in settings.predictors),
         "GEODL_SETTINGS": json.dumps(shown),
     }

@@ -55,6 +55,7 @@ class Classifier:
     grid: Grid
     file: ModelFile
     applicability: Applicability | None = None
+    fast: bool = False
 
     @property
     def per_pixel(self) -> bool:
@@ -62,9 +63,9 @@ class Classifier:
         return self.architecture.task == EACH_PIXEL
 
 
-def load_classifier(path: str | Path) -> Classifier:
+def load_classifier(path: str | Path, *, fast: bool = False) -> Classifier:
     """
-    Read a classifier from a model file.
+    Read a classifier from a model file; ``fast`` lets its convolutions compute in bfloat16, see `ready_for_maps`.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def load_classifier(path: str | Path) -> Classifier:
         return Classifier(
             name=str(file.item["id"]),
             architecture=architecture,
-            net=ready_for_maps(Calibrated(net, temperature_of(part))),
+            net=ready_for_maps(Calibrated(net, temperature_of(part)), fast=fast),
             bands=[Band.from_dict(band) for band in part["bands"]],
             classes=[LandClass.from_dict(one) for one in part["classes"]],
             halo_px=int(part["halo_px"]),
@@ -95,6 +96,7 @@ def load_classifier(path: str | Path) -> Classifier:
             grid=Grid.from_dict(part["grid"]),
             file=file,
             applicability=Applicability.from_model(area, file.weights) if area else None,
+            fast=fast,
         )
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
         if isinstance(error, ModelFileError):

@@ -93,6 +93,22 @@ class ConfidenceProduct(Product):
         return value_map(path, grid, [Band("confidence")], packed=True, **shared)
 
 
+class EntropyProduct(Product):
+    """How undecided the model is: 0 where one class has all the probability, 1 where all have the same."""
+
+    name = "entropy"
+
+    def stored(self, scores: Scores) -> npt.NDArray[Any]:
+        """Return bytes, see `pack`."""
+        shares = scores.probabilities
+        entropy = -np.where(shares > 0, shares * np.log(np.maximum(shares, 1e-37)), 0).sum(axis=0)
+        return pack(np.where(scores.valid, entropy / np.log(max(len(shares), 2)), np.nan))
+
+    def open(self, path: str, grid: Grid, **shared: Any) -> contextlib.AbstractContextManager[MapWriter]:
+        """Open a raster of one band."""
+        return value_map(path, grid, [Band("entropy")], packed=True, **shared)
+
+
 class ProbabilitiesProduct(Product):
     """The probability of each class, a band each."""
 

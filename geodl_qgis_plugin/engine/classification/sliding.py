@@ -20,6 +20,7 @@ from ..rasters.grid import Grid, Window
 from ..rasters.stack import Stack
 from .blocks import Block, BlockWork
 from .classifier import Classifier
+from .map_mask import Mask
 from .map_products import Product, Scores, wants_applicability
 
 _LARGEST_VALUES = 24 * 2**20  # of a block's predictors: bounds the memory of its activations
@@ -47,8 +48,16 @@ class TileBlocks(BlockWork):
         If the area is smaller than a tile.
     """
 
-    def __init__(self, model: Classifier, stack: Stack, area: Window, products: Sequence[Product], step: int) -> None:
-        super().__init__(model, stack, area, products)
+    def __init__(
+        self,
+        model: Classifier,
+        stack: Stack,
+        area: Window,
+        products: Sequence[Product],
+        step: int,
+        mask: Mask | None = None,
+    ) -> None:
+        super().__init__(model, stack, area, products, mask)
         self.size, self.step, self._stride = model.tile_size_px, step, int(model.net.stride)  # type: ignore[arg-type]
         if area.height < self.size or area.width < self.size:
             raise SettingsError(
@@ -65,26 +74,43 @@ class TileBlocks(BlockWork):
         else:
             down, across = 1, max(_BATCH_VALUES // (bands * self.size**2), 1)
         self.blocks = [
-            Window(row, column, min(down, rows - row), min(across, columns - column))
+            block
             for row in range(0, rows, down)
             for column in range(0, columns, across)
+            if self._touches(block := Window(row, column, min(down, rows - row), min(across, columns - column)))
         ]
 
     def read(self, block: Block) -> _Given:
-        """Read the block, or each of its tiles; a tile is valid if at least half its pixels have a value in every band."""
+        """
+        Read the block, or each of its tiles.
+
+        A tile is valid if at least half its pixels have a value in every band and lie in the mask.
+        """
         if self.dense:
-            height, width = (block.height - 1) * self.step + self.size, (block.width - 1) * self.step + self.size
-            row, column = self.area.row + block.row * self.step, self.area.column + block.column * self.step
-            values = self.stack.read(Window(row, column, height, width))
-            return _Given(values, _at_least_half(np.isfinite(values).all(axis=0), self.size, self.step))
+            window = self._window(block)
+            values = self.stack.read(window)
+            full = np.isfinite(values).all(axis=0)
+            if self.mask is not None:
+                full &= self.mask.read(window)
+            return _Given(values, _at_least_half(full, self.size, self.step))
         corners = [
             (self.area.row + row * self.step, self.area.column + column * self.step)
             for row in range(block.row, block.row + block.height)
             for column in range(block.column, block.column + block.width)
         ]
         tiles = self._row_of_tiles(corners)
-        valid = np.isfinite(tiles).all(axis=1).mean(axis=(1, 2)) >= 0.5
-        return _Given(tiles, valid.reshape(block.height, block.width))
+        full = np.isfinite(tiles).all(axis=1)
+        if self.mask is not None:
+            full &= np.stack([self.mask.read(Window(*corner, self.size, self.size)) for corner in corners])
+        return _Given(tiles, (full.mean(axis=(1, 2)) >= 0.5).reshape(block.height, block.width))
+
+    def _window(self, block: Block) -> Window:
+        """Return the pixels of a block's tiles."""
+        height, width = (block.height - 1) * self.step + self.size, (block.width - 1) * self.step + self.size
+        return Window(self.area.row + block.row * self.step, self.area.column + block.column * self.step, height, width)
+
+    def _touches(self, block: Block) -> bool:
+        return self.mask is None or self.mask.touched(self._window(block)).height > 0
 
     def _row_of_tiles(self, corners: Sequence[tuple[int, int]]) -> npt.NDArray[np.float32]:
         """Return tiles (tile, band, row, column): cut out of one strip, unless most of it would be read in vain."""

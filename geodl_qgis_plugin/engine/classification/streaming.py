@@ -25,9 +25,9 @@ class _End:
         self.error = error
 
 
-def ahead(things: Iterable[A]) -> Iterator[A]:
+def ahead(things: Iterable[A], depth: int = _DEPTH) -> Iterator[A]:
     """Yield what an iterable yields, made in a thread of its own a few steps ahead until nobody takes any more."""
-    line: queue.Queue[Any] = queue.Queue(_DEPTH)
+    line: queue.Queue[Any] = queue.Queue(depth)
     ended = threading.Event()
 
     def put(thing: Any) -> bool:
@@ -110,7 +110,7 @@ def work_through(
         Between two blocks, if it was asked for.
     """
     with Behind(keep) as keep_behind:
-        for number, (block, given) in enumerate(ahead((block, work.read(block)) for block in blocks)):
+        for number, (block, given) in enumerate(ahead(((block, work.read(block)) for block in blocks), depth=1)):
             if progress.cancelled():
                 raise Cancelled(f"Classifying was stopped after {number} of {len(blocks)} blocks.")
             keep_behind(block, work.compute(block, given))

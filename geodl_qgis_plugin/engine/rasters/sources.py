@@ -98,12 +98,17 @@ def _pieces(path: Path, count: int, length: int) -> str:
 
 def fingerprint(path: str) -> list[dict[str, Any]]:
     """
-    Return what tells whether a raster was changed: size, time of change and a checksum of pieces of each of its files.
+    Return what tells whether a raster, or a layer, was changed: size, time and a checksum of pieces of each of its files.
 
-    A virtual raster's files are those that it draws from, too. Nothing but the name is known of a service.
+    A virtual raster's files are those that it draws from, too. Nothing but the name is known of a service. Statistics that a
+    program has put beside the file do not count.
     """
-    found = []
-    for name in open_raster(path).GetFileList() or [path]:
+    found, file = [], _parts(path)[0]
+    if _is_plain_path(file) and not Path(file).exists():
+        raise SourceError(f"{file} does not exist. Check its name and folder.")
+    for name in gdal.OpenEx(file).GetFileList() or [path]:
+        if name.endswith(".aux.xml"):
+            continue
         status = gdal.VSIStatL(name)
         facts: dict[str, Any] = {"name": Path(name).name}
         if status is not None:

@@ -45,6 +45,7 @@ class Stack:
             self._rasters.append(dataclasses.replace(source, bands=own))
             first += len(own)
         self._readers: list[_Straight | WarpedReader] | None = None
+        self._cache_bytes = 0
 
     @property
     def sources(self) -> list[dict[str, Any]]:
@@ -55,6 +56,11 @@ class Stack:
     def paths(self) -> list[str]:
         """Return the paths of the rasters, in order."""
         return [source.path for source in self._rasters]
+
+    @property
+    def manner(self) -> list[str]:
+        """Return how each raster's values are read: bands, nodata, scale, resampling; as text, to compare with."""
+        return [repr((source.facts, source.resampling, source.grid.transform)) for source in self._rasters]
 
     @property
     def block_size(self) -> tuple[int, int]:
@@ -73,7 +79,10 @@ class Stack:
         """
         if self._readers is None:
             self._readers = [_reader(source, self.grid) for source in self._rasters]
-            _hold_blocks(self._rasters)
+            if self._cache_bytes:
+                gdal.SetCacheMax(self._cache_bytes)
+            else:
+                _hold_blocks(self._rasters)
         values = np.full((len(self.bands), window.height, window.width), np.nan, np.float32)
         inside = window.shared(Window(0, 0, self.grid.height, self.grid.width))
         if not inside.height or not inside.width:
@@ -86,6 +95,20 @@ class Stack:
             reader.read(inside, place[first : first + count])
             first += count
         return values
+
+    def hold(self, rows: int, cache_bytes: int) -> int:
+        """
+        Let GDAL's cache hold so many bytes, or whole rows of rasters that are not stored in tiles; return for how many columns.
+
+        Blocks of so many columns are read fastest one below the other: what two of them share is then in the cache.
+        """
+        pixel_bytes = sum(len(source.facts) * (4 if source.exact_in_float32 else 8) for source in self._rasters)
+        if any(source.block_size[1] >= source.grid.width for source in self._rasters):
+            most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 if hasattr(os, "sysconf") else 2**30
+            self._cache_bytes = max(cache_bytes, min(rows * self.grid.width * pixel_bytes, most))
+            return self.grid.width
+        self._cache_bytes = cache_bytes
+        return max(cache_bytes // (rows * pixel_bytes) - max(source.block_size[1] for source in self._rasters), 1)
 
     def reopen(self) -> Stack:
         """Return the same stack with handles of its own, for another thread or process."""

@@ -99,9 +99,9 @@ def features_on_grid(opened: OpenLayer, grid: Grid, width: float = 0.0) -> Itera
 
 
 class Areas:
-    """Polygons as a mask on a grid: the user's own test areas."""
+    """Polygons as a mask on a grid: the user's own test areas, or what is to be mapped; ``setting`` names the parameter."""
 
-    def __init__(self, path: str, grid: Grid) -> None:
+    def __init__(self, path: str, grid: Grid, setting: str = "TEST_AREAS") -> None:
         opened = open_vector(path)
         self._grid = grid
         self._store = ogr.GetDriverByName("Memory").CreateDataSource("")
@@ -109,13 +109,21 @@ class Areas:
         self.count = 0
         for _, geometry in features_on_grid(opened, grid):
             if geometry.GetDimension() < 2:
-                raise SettingsError(
-                    f"The test areas {path} are points or lines. Give a layer of polygons as TEST_AREAS."
-                )
+                what = setting.lower().replace("_", " ")
+                raise SettingsError(f"The {what} {path} holds points or lines. Give a layer of polygons as {setting}.")
             feature = ogr.Feature(self._layer.GetLayerDefn())
             feature.SetGeometry(geometry)
             self._layer.CreateFeature(feature)
             self.count += 1
+
+    @property
+    def window(self) -> Window:
+        """Return the smallest window of the grid that holds all polygons, as far as they lie on it."""
+        west, east, south, north = self._layer.GetExtent()
+        rows, columns = self._grid.pixels(np.array([west, west, east, east]), np.array([south, north, south, north]))
+        top, left = max(math.floor(rows.min()), 0), max(math.floor(columns.min()), 0)
+        bottom, right = min(math.ceil(rows.max()), self._grid.height), min(math.ceil(columns.max()), self._grid.width)
+        return Window(top, left, max(bottom - top, 0), max(right - left, 0))
 
     def read(self, window: Window) -> NDArray[np.bool_]:
         """Return which pixels of the window have their middle inside a polygon."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .intake import Intake
 from .sight import Sight
+from .unet_maps import UNetForMaps
 
 
 class UNet(nn.Module):
@@ -71,6 +72,10 @@ class UNet(nn.Module):
             x = block(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skips.pop()], dim=1))
         logits: Tensor = self.head(torch.cat([x, alone], dim=1))
         return logits
+
+    def for_maps(self) -> nn.Module:
+        """Return the same net as it maps; this one is used up."""
+        return UNetForMaps(self)
 
 
 def _convolution(inputs: int, outputs: int, size: int) -> nn.Sequential:

@@ -1,0 +1,92 @@
+"""How much memory a net takes a pixel, found by trying it, and how large windows may be for it."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .devices import device_of
+from .prediction import up_to_multiple
+
+TRIAL_PX = 384
+# What the heap takes for each byte that tensors take: freed pieces of other sizes lie between them (docs/benchmarks.md).
+_HEAP_SHARE = 2.0
+_LEAST_BYTES_PX = 160.0  # for nets that other libraries compute, whose tensors are not seen
+SMALLEST_PX, _LARGEST_PX = 192**2, 1536**2
+
+
+def bytes_per_pixel(net: nn.Module, bands: int) -> float:
+    """Return how many bytes of tensors a pixel of a window takes at the worst moment."""
+    side = up_to_multiple(TRIAL_PX, int(net.stride))  # type: ignore[arg-type]
+    values = torch.zeros(1, bands, side, side, device=device_of(net))
+    with torch.no_grad(), _Tensors() as tensors:
+        net(values)
+    return max(float(tensors.most_bytes) / side**2, _LEAST_BYTES_PX)
+
+
+def largest_window_px(net: nn.Module, bands: int, budget_bytes: float) -> int:
+    """Return how many pixels a window may have, halo included."""
+    each = bytes_per_pixel(net, bands) * _HEAP_SHARE
+    return int(min(max(budget_bytes / each, SMALLEST_PX), _LARGEST_PX))
+
+
+def core_sides(height: int, width: int, halo: int, stride: int, most_px: int) -> tuple[int, int]:
+    """
+    Return the sides (rows, columns) of windows' cores that part a raster with the least work, halos included.
+
+    A window has ``most_px`` pixels at most, unless a core of one stride has more with its halo. Cores are nearly alike, so that
+    none is mostly halo.
+    """
+    whole_height, whole_width = up_to_multiple(height, stride), up_to_multiple(width, stride)
+    best, least = (stride, stride), math.inf
+    for columns in range(1, whole_width // stride + 1):
+        across = up_to_multiple(-(-width // columns), stride)
+        outer = min(across + 2 * halo, whole_width)
+        most_down = most_px // outer
+        if most_down < whole_height:
+            most_down = (most_down - 2 * halo) // stride * stride
+            if most_down < stride:
+                continue
+        down = up_to_multiple(-(-height // -(-height // most_down)), stride)
+        rows, columns = -(-height // down), -(-width // across)
+        work = (height + 2 * halo * (rows - 1)) * (width + 2 * halo * (columns - 1))
+        if work < least:
+            best, least = (down, across), work
+    return best
+
+
+class _Tensors(TorchDispatchMode):
+    """Counts the bytes of the tensors that live, while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._living: dict[int, int] = {}  # how many tensors share a storage, by its address
+        self._bytes = self.most_bytes = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        result = function(*arguments, **(named or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, Tensor):
+                self._born(tensor)
+        self.most_bytes = max(self.most_bytes, self._bytes)
+        return result
+
+    def _born(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        address, size = storage.data_ptr(), storage.nbytes()
+        if address not in self._living:
+            self._living[address] = 0
+            self._bytes += size
+        self._living[address] += 1
+        weakref.finalize(tensor, self._gone, address, size).atexit = False
+
+    def _gone(self, address: int, size: int) -> None:
+        self._living[address] -= 1
+        if not self._living[address]:
+            del self._living[address]
+            self._bytes -= size
