@@ -40,7 +40,7 @@ class TrainClassifier(GeoDLAlgorithm):
     TASKS = ("each pixel", "each tile")
     LOSSES = ("cross-entropy", "focal", "dice")
     PRECISIONS = ("automatic", "float32", "bfloat16")
-    ARCHITECTURES = ("automatic", "unet", "pooled", "classic", "residual", "forest", "extra trees")
+    ARCHITECTURES = ("automatic", "unet", "surroundings", "pooled", "classic", "residual", "forest", "extra trees")
 
     def displayName(self) -> str:
         """Return the name in the toolbox."""
@@ -87,11 +87,14 @@ class TrainClassifier(GeoDLAlgorithm):
                 usesStaticStrings=True,
             ),
             help=self.tr(
-                "What is trained. Automatic tries forests and nets on tiles, and keeps what does best on the validation part, "
-                "which may be the mean of several. “unet” is for pixels; “pooled”, “classic” (with weights for every position "
-                "of its dense layer) and “residual” (deeper; also for tiles of a few pixels) are for tiles. “forest” and "
-                "“extra trees” are for both: many decision trees on the values and their means and spreads in windows of 5 to "
-                "121 pixels (on the terrain, of an elevation), "
+                "What is trained. Automatic tries several and keeps what does best on the validation part, which may be the "
+                "mean of them: forests and nets on tiles; surroundings and a U-Net on pixels, but a U-Net alone where all "
+                "bands are elevations. “unet” is for pixels and sees forms; “surroundings”, for pixels too, are small nets, a "
+                "forest and extra trees on means and spreads in windows to 201 pixels, averaged: the better choice for large "
+                "bodies in noisy predictors. “pooled”, “classic” (with weights for every position of its dense layer) and "
+                "“residual” (deeper; also for tiles of a few pixels) are for tiles. “forest” and “extra trees” are for both: "
+                "many decision trees on the values and their means and spreads in windows of 5 to 121 pixels (on the terrain, "
+                "of an elevation), "
                 "the latter with thresholds drawn at random. They are grown in minutes, and often the better choice where "
                 "training areas are few."
             ),

@@ -43,7 +43,8 @@ def good(tmp_path_factory):
     extract = {"predictors": [raster], "labels": [labels], "tile_size": 24, "block_size": 720.0}
     run_job("extracttiles", {**extract, "output": str(folder / "tiles")}, SilentProgress())
     shared = {"tiles": str(folder / "tiles"), "epochs": 1, "forest": False}
-    run_job("trainclassifier", {**shared, "widths": [3, 4], "output": str(folder / "m.geodl")}, SilentProgress())
+    pixel_task = {"architecture": "unet", "widths": [3, 4]}
+    run_job("trainclassifier", {**shared, **pixel_task, "output": str(folder / "m.geodl")}, SilentProgress())
     tile_task = {"task": "each tile", "architecture": "pooled"}
     run_job("trainclassifier", {**shared, **tile_task, "output": str(folder / "t.geodl")}, SilentProgress())
     return folder

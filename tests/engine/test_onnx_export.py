@@ -168,7 +168,7 @@ def test_refusals(tmp_path):
 
 def test_forests_are_not_exported(tmp_path):
     """What is neither a net nor an ensemble of nets is refused with the reason: every other architecture is exported above."""
-    assert set(NAMES) - set(NETS) == {"forest", "extra trees"}
+    assert set(NAMES) - set(NETS) == {"forest", "extra trees", "surroundings"}
     for task in ("each pixel", "each tile"):
         forest = choose_architecture("forest", task, BANDS, len(CLASSES), 8)
         net = grown(forest, forest.build().trees.features, len(CLASSES))

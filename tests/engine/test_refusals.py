@@ -45,7 +45,7 @@ def good(tmp_path_factory):
     labels = write_raster(folder / "labels.tif", codes, GRID, nodata=0)
     extract = {"predictors": [both], "labels": [labels], "tile_size": 24, "block_size": 720.0, "buffer": 0.0}
     run_job("extracttiles", {**extract, "output": str(folder / "tiles")}, SilentProgress())
-    train = {"tiles": str(folder / "tiles"), "epochs": 1, "widths": [3, 4], "forest": False}
+    train = {"tiles": str(folder / "tiles"), "architecture": "unet", "epochs": 1, "widths": [3, 4], "forest": False}
     run_job("trainclassifier", {**train, "output": str(folder / "m.geodl")}, SilentProgress())
     options = {
         "task": "each tile",

@@ -28,7 +28,15 @@ from .test_tile_set import UTM, extract
 
 torch.set_num_threads(1)
 SIDE = 128
-QUICK = {"epochs": 6, "batch_size": 4, "widths": [3, 4], "learning_rate": 0.03, "forest": False, "seed": 3}
+QUICK = {
+    "architecture": "unet",
+    "epochs": 6,
+    "batch_size": 4,
+    "widths": [3, 4],
+    "learning_rate": 0.03,
+    "forest": False,
+    "seed": 3,
+}
 
 
 def rule(folder, *, rare=False, side=SIDE):

@@ -96,7 +96,7 @@ def test_airborne_grids_and_mapped_geology_become_a_lithology_map(run_algorithm,
     reference = {"REFERENCE": str(LITHOLOGY), "CLASS_FIELD": "ROCK_CLA_1"}
     assessed = run_algorithm("geodl:assessclassification", {"CLASSIFIED": made["map"], **reference})
     assert assessed["KAPPA"] > 0.3
-    assert "Learning curves" in Path(made["report"]).read_text(encoding="utf-8")
+    assert "How training went" in Path(made["report"]).read_text(encoding="utf-8")
 
 
 @needs_data

@@ -16,7 +16,7 @@ import numpy as np
 from torch import nn
 
 from ..errors import SettingsError, TileSetError
-from ..messages import Progress
+from ..messages import PartOfProgress, Progress
 from ..ranks import Ranks
 from ..run_lock import NAME as LOCK
 from ..run_lock import is_held
@@ -24,11 +24,13 @@ from ..settings import as_dict
 from ..training_data.folds import FEWEST_FOLDS, check_folds
 from ..training_data.tile_set import TileSet
 from .alterations import Alteration
+from .automatic import SURROUNDINGS_SHARE, is_open, train_best
 from .automatic_tiles import best_for_tiles, candidates_for, is_tried
 from .batches import training_tiles
 from .forest import CLASS_WEIGHT, grow, spacing_m
 from .networks import EACH_PIXEL, Architecture, choose_architecture
 from .networks.residual import SMALLEST_SLIDING_PX
+from .surroundings_training import SurroundingsTraining
 from .training import Plan, Standing, Trained, train
 from .training_settings import Settings
 
@@ -112,7 +114,7 @@ def fit(
     ranks: Ranks,
     after_check: Callable[[Standing], None] | None = None,
 ) -> Trained:
-    """Grow a forest or train a net, whichever the architecture is; or try several and keep what is best."""
+    """Grow a forest, train a net or surroundings, whichever the architecture is; or try several and keep what is best."""
     if is_tried(settings.architecture, settings.task) and ranks.size == 1:
 
         def choose(name: str) -> Architecture:
@@ -132,6 +134,14 @@ def fit(
             epochs=settings.epochs,
             resume=settings.resume,
         )
+    if settings.architecture == "automatic" and ranks.size == 1 and is_open(settings.task, tile_set):
+        return _best(architecture, settings, tile_set, checkpoint, progress)
+    if architecture.name == "surroundings":
+        training = SurroundingsTraining(
+            architecture, tile_set, settings.seed, minutes=settings.minutes, epochs=settings.epochs
+        )
+        training.try_members(PartOfProgress(progress, 0.0, 0.4))
+        return training.finish(PartOfProgress(progress, 0.4, 1.0))
     if architecture.is_forest:
         return grow(
             architecture,
@@ -147,6 +157,24 @@ def fit(
         return train(
             net, tile_set, plan_of(settings, architecture), checkpoint, progress, ranks=ranks, after_check=after_check
         )
+
+
+def _best(unet: Architecture, settings: Settings, tile_set: TileSet, checkpoint: Path, progress: Progress) -> Trained:
+    """Try surroundings and a U-Net."""
+    surroundings = SurroundingsTraining(
+        architecture_of(dataclasses.replace(settings, architecture="surroundings"), tile_set),
+        tile_set,
+        settings.seed,
+        minutes=settings.minutes * SURROUNDINGS_SHARE,
+        epochs=settings.epochs,
+    )
+
+    def train_unet(minutes: float, after_check: Callable[[Standing], None], progress: Progress) -> Trained:
+        plan = dataclasses.replace(plan_of(settings, unet), minutes=minutes)
+        net = fresh_net(unet, settings.seed)
+        return train(net, tile_set, plan, checkpoint, progress, after_check=after_check)
+
+    return train_best(surroundings, unet, train_unet, settings.minutes, tile_set, progress)
 
 
 def plan_of(settings: Settings, architecture: Architecture) -> Plan:

@@ -20,6 +20,7 @@ from ..training_data.splits import PARTS
 from ..training_data.tile_set import TileSet
 from .augmentation import NONE, Symmetry, allowed_symmetries, turn_tile
 from .batches import positions_of_codes, training_tiles
+from .hidden_ground import as_on_a_map
 from .metrics import Accuracy
 from .networks import EACH_PIXEL, EACH_TILE, Architecture, choose_architecture
 from .networks.forest import PixelForest, TileForest
@@ -226,7 +227,7 @@ def _pixels(
     """Yield labelled pixels of a part, drawn evenly."""
     total = sum(tile_set.class_counts(part).values())
     share = min(most / max(total, 1), 1.0)
-    for values, labels, core, (row, column) in _places(tile_set, part, net.halo_px):
+    for values, labels, core, (row, column) in places(tile_set, part, net.halo_px):
         if progress.cancelled():
             raise Cancelled("The forest was stopped.")
         known = labels > 0
@@ -238,16 +239,17 @@ def _pixels(
             yield Sample(features, labels[known], rows + row + 0.5, columns + column + 0.5)
 
 
-def _places(
-    tile_set: TileSet, part: str, halo_px: int
+def places(
+    tile_set: TileSet, part: str, halo_px: int, also_hidden: Sequence[int] = ()
 ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16], tuple[slice, slice], tuple[int, int]]]:
-    """Yield predictors with a margin, the labels of the core, where the core lies in them, and where in the set's grid."""
+    """Yield predictors with a margin (mirrored where hidden), the core's labels, its place in them, and in the grid."""
     if tile_set.storage != "mosaic":
         whole = (slice(None), slice(None))
         for index in tile_set.indices(part):
             values, labels = tile_set.read([index])
             tile = tile_set.tiles[index]
-            yield values[0], labels[0], whole, (int(tile["row"]), int(tile["column"]))
+            seen = as_on_a_map(values[0], tile_set.split[index], part, tile_set, also_hidden)
+            yield seen, labels[0], whole, (int(tile["row"]), int(tile["column"]))
         return
     grid, number = tile_set.grid, PARTS[part]
     for row in range(0, grid.height, _CORE_PX):
@@ -257,6 +259,7 @@ def _places(
                 continue
             outer = core.grown(halo_px, grid.height, grid.width)
             values, labels = tile_set.read_window(outer, part)
+            values = as_on_a_map(values, tile_set.split[outer.slices], part, tile_set, also_hidden)
             top, left = core.row - outer.row, core.column - outer.column
             place = (slice(top, top + core.height), slice(left, left + core.width))
             yield values, labels[place], place, (core.row, core.column)

@@ -102,7 +102,7 @@ class Course:
     @property
     def best(self) -> Check | None:
         """Return the first of the best checks."""
-        return max(self.history, key=_score) if self.history else None
+        return max(self.history, key=score_of_check) if self.history else None
 
 
 @dataclass(frozen=True)
@@ -307,7 +307,7 @@ def train(
         )
         course.history.append(check)
         course.losses = []
-        if best is None or _score(check) > _score(best):
+        if best is None or score_of_check(check) > score_of_check(best):
             best = check
             best_state = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
         if out_of_time:
@@ -390,7 +390,8 @@ def _schedule(done: float) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))
 
 
-def _score(check: Check) -> float:
+def score_of_check(check: Check) -> float:
+    """Return by what states are chosen: the mean of accuracy and macro-F1 on the validation part."""
     return (check.validation_accuracy + check.validation_macro_f1) / 2
 
 

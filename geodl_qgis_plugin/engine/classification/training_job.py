@@ -25,6 +25,7 @@ from .classifier import classifier_item
 from .cross_validation import cross_validate
 from .fitting import architecture_of, check_parts, checkpoint_of, forget_checkpoints, forget_training
 from .members import fit_members
+from .networks import ON_STATISTICS
 from .shortfall import cut_short
 from .training import STOPPED
 from .training_report import training_page
@@ -97,8 +98,8 @@ def _trained(
     for sentence in tile_set.check_sources():
         progress.warning(sentence)
     architecture = architecture_of(settings, tile_set)
-    if architecture.is_forest and not ranks.is_first:
-        return {}  # it is grown by one process
+    if architecture.name in ON_STATISTICS and not ranks.is_first:
+        return {}  # it is trained by one process
     share = 0.85 / (settings.cross_validation + 2) if settings.cross_validation else 0.85  # of the progress
     trained = fit_members(architecture, settings, tile_set, checkpoint, PartOfProgress(progress, 0.0, share), ranks)
     if not ranks.is_first:

@@ -18,6 +18,7 @@ from .fold_scores import CrossValidation
 from .folds_report import folds_section
 from .metrics import Accuracy
 from .networks import EACH_PIXEL, Architecture
+from .networks.surroundings import MEMBERS
 from .shortfall import cut_short
 from .training import Trained
 from .training_settings import Settings
@@ -114,12 +115,20 @@ def _training(page: Page, architecture: Architecture, trained: Trained, settings
         size = f"{arrays['trees.roots'].numel():,} trees of {arrays['trees.feature'].numel():,} nodes in all"
         text = f"It was grown until {trained.ended}. In the validation part it is right for"
         text += f" {100 * last.validation_accuracy:.1f} %."
+    elif architecture.name == "surroundings":
+        weights: list[float] = architecture.numbers["weights"]
+        size = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(MEMBERS, weights))
+        text = (
+            "So much do its members count, which was chosen by the validation part. There they were right for "
+            f"{100 * last.validation_accuracy:.1f} % before they learnt from that part too."
+        )
     else:
         size = f"{sum(parameter.numel() for parameter in trained.net.parameters()):,} weights"
         text = f"{last.batches:,} batches of {settings.batch_size} tiles."
     if architecture.name == "ensemble":
-        names = " and ".join(f"“{member['name']}”" for member in architecture.numbers["members"])
-        size = f"the mean of {names}"
+        members, weights = architecture.numbers["members"], architecture.numbers["weights"]
+        names = " and ".join(f"“{member['name']}” ({weight:.3g})" for member, weight in zip(members, weights))
+        size = f"the weighted mean of {names}"
     page.text(f"Architecture “{architecture.name}” with {size}; classifies {architecture.task}{sight}. {text}")
 
 

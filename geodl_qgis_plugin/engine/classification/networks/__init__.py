@@ -16,6 +16,7 @@ from .ensemble import Ensemble
 from .forest import SCALES_PX, WIDTHS_PX, PixelForest, TileForest
 from .intake import Intake
 from .residual import SMALLEST_SLIDING_PX, ResidualCNN, SmallTileNet
+from .surroundings import HIDDEN_UNITS, HOW_MANY_NETS, Surroundings
 from .unet import UNet
 
 EACH_PIXEL, EACH_TILE = "each pixel", "each tile"
@@ -122,6 +123,31 @@ def _forest(
     return PixelForest(intake, classes, spacing_m=spacing_m, widths=widths, scales=scales)
 
 
+def _surroundings(
+    intake: Intake,
+    classes: int,
+    *,
+    spacing_m: Sequence[float] = (1.0, 1.0),
+    widths: Sequence[int] = WIDTHS_PX,
+    scales: Sequence[int] = SCALES_PX,
+    hidden: int = HIDDEN_UNITS,
+    nets: int = HOW_MANY_NETS,
+    dropout: float = 0.5,
+    weights: Sequence[float] = (1.0, 1.0, 1.0),
+) -> nn.Module:
+    return Surroundings(
+        intake,
+        classes,
+        spacing_m=spacing_m,
+        widths=widths,
+        scales=scales,
+        hidden=hidden,
+        nets=nets,
+        dropout=dropout,
+        weights=weights,
+    )
+
+
 def _ensemble(
     intake: Intake,
     classes: int,
@@ -144,6 +170,7 @@ def _ensemble(
 
 _BUILDERS: dict[str, tuple[tuple[str, ...], Callable[..., nn.Module]]] = {
     "unet": ((EACH_PIXEL,), _unet),
+    "surroundings": ((EACH_PIXEL,), _surroundings),
     "pooled": ((EACH_TILE,), _pooled),
     "classic": ((EACH_TILE,), _classic),
     "residual": ((EACH_TILE,), _residual),
@@ -152,8 +179,9 @@ _BUILDERS: dict[str, tuple[tuple[str, ...], Callable[..., nn.Module]]] = {
     "ensemble": ((EACH_PIXEL, EACH_TILE), _ensemble),
 }
 FORESTS = ("forest", "extra trees")
+ON_STATISTICS = (*FORESTS, "surroundings")  # they see what `statistics` makes of a place
 NAMES = tuple(name for name in _BUILDERS if name != "ensemble")  # that can be asked for
-NETS = tuple(name for name in NAMES if name not in FORESTS)
+NETS = tuple(name for name in NAMES if name not in ON_STATISTICS)
 DEFAULTS = {EACH_PIXEL: "unet", EACH_TILE: "residual"}
 
 
@@ -190,7 +218,7 @@ def choose_architecture(
     chosen = dict(numbers or {})
     surfaces = [] if name == "classic" else [i for i, band in enumerate(bands) if is_surface(band)]
     kept = [i for i in range(len(bands)) if i not in surfaces]
-    if name in FORESTS:
+    if name in ON_STATISTICS:
         own: dict[str, Any] = {"tile_size_px": tile_size_px} if task == EACH_TILE else {"spacing_m": list(spacing_m)}
         if task == EACH_PIXEL:
             own |= {"widths": list(WIDTHS_PX), "scales": list(SCALES_PX)}

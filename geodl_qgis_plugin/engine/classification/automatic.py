@@ -1,0 +1,159 @@
+"""
+The automatic choice for a class for each pixel: by the data, and by what wins on the validation part.
+
+- Where all bands are elevations, form decides: a U-Net, which sees horizons.
+- Elsewhere surroundings are tried first, and a U-Net after them. What is better on the validation part is kept, or the mean of
+  both where that is better still. A U-Net that is far behind is given up early.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import Cancelled
+from ..messages import PartOfProgress, Progress
+from ..rasters.grid import Window
+from ..training_data.tile_set import TileSet
+from .batches import positions_of_codes
+from .networks import EACH_PIXEL, Architecture, ensemble_of, is_surface
+from .networks.ensemble import Ensemble
+from .prediction import Reading, padded, probabilities_of, reading_of
+from .scoring import part_windows
+from .surroundings_training import SurroundingsTraining, choose_weights, weighted
+from .training import STOPPED, Standing, Trained, score_of_check
+
+SURROUNDINGS_SHARE = 0.5  # of the minutes
+_PIXELS = 100_000
+_PATIENCE, _FAR = 0.2, 0.1  # of a U-Net's course; of the mean of accuracy and macro-F1
+
+
+def is_open(task: str, tile_set: TileSet) -> bool:
+    """Whether it takes a trial to know which architecture is the better one."""
+    return task == EACH_PIXEL and not all(is_surface(band) for band in tile_set.bands)
+
+
+class FarBehind(Exception):
+    """A U-Net is so far behind that the rest of its training would be in vain."""
+
+
+def train_best(
+    surroundings: SurroundingsTraining,
+    unet: Architecture,
+    train_unet: Callable[[float, Callable[[Standing], None], Progress], Trained],
+    minutes: float,
+    tile_set: TileSet,
+    progress: Progress,
+) -> Trained:
+    """
+    Train surroundings and a U-Net, and return the better one, or both as one.
+
+    Parameters
+    ----------
+    train_unet : callable
+        Given the minutes that it may take (0: no limit) and what is to be called after every check, trains the U-Net on the
+        training part.
+
+    Raises
+    ------
+    Cancelled
+        If it was stopped before the trial's end; later the best so far is returned.
+    """
+    trial = surroundings.try_members(PartOfProgress(progress, 0.0, 0.15))
+
+    def compare(standing: Standing) -> None:
+        best, seconds = standing.course.best, standing.course.seconds
+        gone = seconds / max(seconds + standing.seconds_left, 1e-9)
+        if best is not None and gone > _PATIENCE and score_of_check(best) < score_of_check(trial.best) - _FAR:
+            raise FarBehind(f"{score_of_check(best):.3f} against {score_of_check(trial.best):.3f}")
+
+    try:
+        second = train_unet(minutes * (1 - SURROUNDINGS_SHARE), compare, PartOfProgress(progress, 0.15, 0.75))
+    except FarBehind as gap:
+        progress.message(f"The U-Net was given up, since on the validation part it is far behind: {gap}.")
+        return _finished(surroundings, trial, PartOfProgress(progress, 0.75, 1.0))
+    except Cancelled:
+        return dataclasses.replace(trial, ended=STOPPED)
+    shares, wanted = shares_of([trial, second], tile_set)
+    weights = choose_weights(shares, wanted)
+    right = [float((some.argmax(axis=1) == wanted).mean()) for some in (*shares, weighted(shares, weights))]
+    progress.message(
+        f"On validation pixels surroundings are right for {right[0]:.1%}, the U-Net for {right[1]:.1%}; with the weights "
+        f"{weights[0]:g} and {weights[1]:g} they are for {right[2]:.1%}."
+    )
+    unet_alone = dataclasses.replace(second, architecture=unet, name="U-Net")
+    if weights[0] == 0:
+        return unet_alone
+    if second.ended == STOPPED:
+        whole = dataclasses.replace(trial, ended=STOPPED)
+    else:
+        whole = _finished(surroundings, trial, PartOfProgress(progress, 0.75, 1.0))
+    return whole if weights[1] == 0 else _together([whole, unet_alone], weights)
+
+
+def _finished(surroundings: SurroundingsTraining, trial: Trained, progress: Progress) -> Trained:
+    """Return the surroundings with all members, or, when stopped, those that were tried."""
+    try:
+        return surroundings.finish(progress)
+    except Cancelled:
+        return dataclasses.replace(trial, ended=STOPPED)
+
+
+def shares_of(
+    trained: Sequence[Trained], tile_set: TileSet, most: int = _PIXELS
+) -> tuple[list[npt.NDArray[np.float32]], npt.NDArray[np.int64]]:
+    """Return each net's probabilities (pixel, class), before it saw the validation part, and the right positions, there."""
+    nets = [one.judged for one in trained]
+    halo, stride = max(one.halo_px for one in trained), math.lcm(*(int(net.stride) for net in nets))  # type: ignore[arg-type]
+    position, random = positions_of_codes(tile_set), np.random.default_rng(23)
+    share = min(most / max(sum(tile_set.class_counts("validation").values()), 1), 1.0)
+    parts: list[list[npt.NDArray[np.float32]]] = [[] for _ in nets]
+    wanted = []
+    for values, labels, reading in _windows(tile_set, stride, halo):
+        known = (labels > 0) & (random.random(labels.shape) < share)
+        wanted.append(position[labels[known]])
+        for net, part in zip(nets, parts):
+            part.append(probabilities_of(net, values, reading)[:, known].T)
+    return [np.concatenate(part) for part in parts], np.concatenate(wanted)
+
+
+def _windows(
+    tile_set: TileSet, stride: int, halo_px: int
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.uint16], Reading]]:
+    """Yield predictors, the labels of the core, and how the core lies in the predictors, of the validation part."""
+    if tile_set.storage == "mosaic":
+        for reading in part_windows(tile_set, "validation", stride, halo_px):
+            values, _ = tile_set.read_window(reading.outer, "validation")
+            yield values, tile_set.read_window(reading.core, "validation")[1], reading
+        return
+    size = tile_set.tile_size_px
+    whole = Window(0, 0, size, size)
+    for index in tile_set.indices("validation"):
+        tiles, labels = tile_set.read([index])
+        reading = reading_of(whole, size, size, 0, stride)
+        yield padded(tiles[0], whole, reading.outer), labels[0], reading
+
+
+def _together(members: list[Trained], weights: list[float]) -> Trained:
+    """Return several trained nets as one; its course is that of the last."""
+    architectures = [member.architecture for member in members if member.architecture is not None]
+    architecture = ensemble_of(architectures, weights)
+    net = Ensemble([member.net for member in members], weights).eval()
+    judged = Ensemble([member.judged for member in members], weights).eval()
+    last, spent = members[-1], sum(member.history[-1].seconds for member in members)
+    history = [*last.history[:-1], dataclasses.replace(last.history[-1], seconds=spent)]
+    stopped = any(member.ended == STOPPED for member in members)
+    return Trained(
+        net,
+        history,
+        last.best,
+        STOPPED if stopped else last.ended,
+        int(net.halo_px),
+        "surroundings and U-Net",
+        architecture,
+        judged,
+    )
