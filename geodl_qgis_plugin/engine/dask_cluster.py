@@ -225,7 +225,11 @@ def _set_aside(client: Any, error: UnfitWorker, unfit: dict[str, str], progress:
 _CONFIGURATION = {
     "distributed.admin.large-graph-warning-threshold": "1GB",  # arrays are meant to travel with their part
     "distributed.worker.multiprocessing-method": "spawn",
-    "distributed.worker.profile.enabled": False,  # it looks at every thread a hundred times a second
+    # what workers do beside their work: by default they look at their threads a hundred times a second, and tick fifty times
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.tick.limit": "30s",
+    "distributed.admin.system-monitor.interval": "5s",
     # what must be there before a worker's process starts: its threads share one arena, see `environment.tune_memory`
     "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
 }
