@@ -92,7 +92,8 @@ class LongRows:
         for first in range(0, len(self.stations), STATIONS_A_GROUP):
             last = min(first + STATIONS_A_GROUP, len(self.stations))
             if in_order:
-                row = np.arange(*np.searchsorted(self.station, [first, last]))
+                ends = np.array([first, last], dtype=self.station.dtype)  # else all of them are widened for it
+                row = np.arange(*np.searchsorted(self.station, ends))
             elif last - first == len(self.stations):
                 row = np.arange(len(self.station))
             else:
