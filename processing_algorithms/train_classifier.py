@@ -33,6 +33,7 @@ class TrainClassifier(GeoDLAlgorithm):
         "DROPOUT",
         "WIDTHS",
     )
+    FIND_LEARNING_RATE = "FIND_LEARNING_RATE"
     FOREST, PRECISION, OUTPUT, REPORT = "FOREST", "PRECISION", "OUTPUT", "REPORT"
     LOSS, FOCAL_GAMMA, LABEL_SMOOTHING, BALANCE = "LOSS", "FOCAL_GAMMA", "LABEL_SMOOTHING", "BALANCE"
     NOISE, GAIN, BAND_DROPOUT = "NOISE", "GAIN", "BAND_DROPOUT"
@@ -135,7 +136,10 @@ class TrainClassifier(GeoDLAlgorithm):
             QgsProcessingParameterFileDestination(
                 self.REPORT, self.tr("Report"), self.tr("Web page (*.html)"), optional=True, createByDefault=True
             ),
-            help=self.tr("One web page: scores beside the forest's, confusion, learning curves, map of the split."),
+            help=self.tr(
+                "One web page, which shows how training goes while it does, and then: scores beside the forest's, confusion, "
+                "learning curves, map of the split."
+            ),
         )
         for name, text in (
             ("ACCURACY", self.tr("Accuracy on the test part")),
@@ -163,6 +167,14 @@ class TrainClassifier(GeoDLAlgorithm):
             ),
             minValue=0.0,
             maxValue=1.0,
+        )
+        self.add(
+            QgsProcessingParameterBoolean(self.FIND_LEARNING_RATE, self.tr("Look for a learning rate first"), False),
+            help=self.tr(
+                "Tries rising rates on a hundred batches and takes the one at which the loss fell fastest; the report shows "
+                "the curve."
+            ),
+            advanced=True,
         )
         number(
             self.PATIENCE,

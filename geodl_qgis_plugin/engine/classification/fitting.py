@@ -122,7 +122,7 @@ def fit(
 
         def fit_one(one: Architecture, minutes: float, epochs: int, place: Path, progress: Progress) -> Trained:
             own = dataclasses.replace(settings, architecture=one.name, minutes=minutes, epochs=epochs)
-            return fit(one, own, tile_set, place, progress, ranks)
+            return fit(one, own, tile_set, place, progress, ranks, after_check)
 
         return best_for_tiles(
             candidates_for(choose),
@@ -135,7 +135,7 @@ def fit(
             resume=settings.resume,
         )
     if settings.architecture == "automatic" and ranks.size == 1 and is_open(settings.task, tile_set):
-        return _best(architecture, settings, tile_set, checkpoint, progress)
+        return _best(architecture, settings, tile_set, checkpoint, progress, after_check)
     if architecture.name == "surroundings":
         training = SurroundingsTraining(
             architecture, tile_set, settings.seed, minutes=settings.minutes, epochs=settings.epochs
@@ -159,7 +159,14 @@ def fit(
         )
 
 
-def _best(unet: Architecture, settings: Settings, tile_set: TileSet, checkpoint: Path, progress: Progress) -> Trained:
+def _best(
+    unet: Architecture,
+    settings: Settings,
+    tile_set: TileSet,
+    checkpoint: Path,
+    progress: Progress,
+    tell: Callable[[Standing], None] | None,
+) -> Trained:
     """Try surroundings and a U-Net."""
     surroundings = SurroundingsTraining(
         architecture_of(dataclasses.replace(settings, architecture="surroundings"), tile_set),
@@ -172,7 +179,13 @@ def _best(unet: Architecture, settings: Settings, tile_set: TileSet, checkpoint:
     def train_unet(minutes: float, after_check: Callable[[Standing], None], progress: Progress) -> Trained:
         plan = dataclasses.replace(plan_of(settings, unet), minutes=minutes)
         net = fresh_net(unet, settings.seed)
-        return train(net, tile_set, plan, checkpoint, progress, after_check=after_check)
+
+        def after_each(standing: Standing) -> None:
+            if tell is not None:
+                tell(standing)
+            after_check(standing)
+
+        return train(net, tile_set, plan, checkpoint, progress, after_check=after_each)
 
     return train_best(surroundings, unet, train_unet, settings.minutes, tile_set, progress)
 
@@ -196,6 +209,7 @@ def plan_of(settings: Settings, architecture: Architecture) -> Plan:
         label_smoothing=settings.label_smoothing,
         alteration=Alteration(settings.noise, settings.gain, settings.band_dropout),
         balance=settings.balance,
+        find_rate=settings.find_learning_rate,
     )
 
 

@@ -7,7 +7,7 @@ map. Each member has a checkpoint of its own, so that a run that was broken off 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ..errors import Cancelled
 from ..messages import PartOfProgress, Progress
 from ..ranks import Ranks
 from ..training_data.tile_set import TileSet
+from .course import Standing
 from .fitting import fit
 from .networks import Architecture, ensemble_of
 from .networks.ensemble import Ensemble
@@ -31,6 +32,7 @@ def fit_members(
     checkpoint: Path,
     progress: Progress,
     ranks: Ranks,
+    after_check: Callable[[Standing], None] | None = None,
 ) -> Trained:
     """
     Train as many members as the settings ask for, from as many seeds, each in its share of the minutes; one is itself.
@@ -42,7 +44,7 @@ def fit_members(
     """
     count = settings.ensemble
     if count == 1:
-        return fit(architecture, settings, tile_set, checkpoint, progress, ranks)
+        return fit(architecture, settings, tile_set, checkpoint, progress, ranks, after_check)
     members: list[Trained] = []
     ended = ""
     for number in range(count):
@@ -51,7 +53,7 @@ def fit_members(
         part = PartOfProgress(progress, number / count, (number + 1) / count)
         progress.message(f"Member {number + 1} of {count}, seed {own.seed}.")
         try:
-            members.append(fit(architecture, own, tile_set, path, part, ranks))
+            members.append(fit(architecture, own, tile_set, path, part, ranks, after_check))
         except Cancelled:
             if not members:
                 raise

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ from ..messages import PartOfProgress, Progress, SilentProgress
 from ..ranks import ALONE, Ranks
 from ..training_data.tile_set import TileSet
 from .alterations import AS_IT_IS, Alteration
-from .batches import Batches
+from .batch_size import automatic_batch_size
+from .batches import Batches, training_tiles
 from .checkpoints import Checkpoint, read_checkpoint, save_checkpoint
+from .course import Check, Course, Standing, log_line, progress_text, score_of_check
 from .devices import choose_compute
 from .losses import choose_loss
 from .networks import Architecture
 from .networks.intake import Intake
 from .prediction import receptive_halo_px
+from .rate_finder import best_rate, rate_curve
 from .scoring import score_net
 from .steps import Steps
 from .surfaces import derived_surfaces
@@ -35,6 +39,20 @@ AUTOMATIC_BATCHES = 3000
 KEEP_EVERY_S = 60.0  # what a power cut may cost
 ALL_DONE, STOPPED = "all epochs were done", "it was stopped"
 
+__all__ = [
+    "ALL_DONE",
+    "STOPPED",
+    "Check",
+    "Course",
+    "Plan",
+    "Standing",
+    "Trained",
+    "Trial",
+    "class_weights",
+    "score_of_check",
+    "train",
+]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -43,8 +61,8 @@ class Plan:
 
     ``epochs`` 0 chooses as many as about 3,000 batches need, 10 to 400; ``minutes`` 0 sets no limit; ``patience`` is in epochs,
     0 for a quarter of all, three checks at least. ``class_weight`` is the power of the inverse class share: 0 weighs all
-    pixels alike, 1 all classes. ``precision`` is one of `devices.PRECISIONS`, ``loss`` of `losses.LOSSES`; ``balance`` is that
-    of `tile_shares`.
+    pixels alike, 1 all classes. ``batch_size`` 0 chooses one; ``find_rate`` looks for a learning rate first. ``precision`` is
+    one of `devices.PRECISIONS`, ``loss`` of `losses.LOSSES`; ``balance`` is that of `tile_shares`.
     """
 
     epochs: int
@@ -62,57 +80,7 @@ class Plan:
     label_smoothing: float = 0.0
     alteration: Alteration = AS_IT_IS
     balance: float = 0.0
-
-
-@dataclass
-class Check:
-    """What a look at the validation part found; ``batches`` and ``seconds`` count from the beginning, across breaks."""
-
-    epoch: int
-    batches: int
-    training_loss: float
-    validation_loss: float
-    validation_accuracy: float
-    validation_macro_f1: float
-    seconds: float
-
-
-@dataclass
-class Course:
-    """
-    How far training has come: all of a checkpoint that is not weights.
-
-    ``epoch`` and ``place`` tell the batch that comes next, counted from 0; ``losses`` are those since the last check; ``parts``
-    is what `Steps` had to part batches into.
-    """
-
-    epoch: int = 0
-    place: int = 0
-    seconds: float = 0.0
-    parts: int = 1
-    ended: str = ""
-    losses: list[float] = field(default_factory=list)
-    history: list[Check] = field(default_factory=list)
-
-    @classmethod
-    def from_facts(cls, facts: dict[str, Any]) -> Course:
-        """Read what a checkpoint holds."""
-        return cls(**{**facts, "history": [Check(**entry) for entry in facts["history"]]})
-
-    @property
-    def best(self) -> Check | None:
-        """Return the first of the best checks."""
-        return max(self.history, key=score_of_check) if self.history else None
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What is known after a check: for a page that refreshes, or to give up early; ``done`` is a share, 0 to 1."""
-
-    course: Course
-    epochs: int
-    done: float
-    seconds_left: float
+    find_rate: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +114,9 @@ class Trained:
     before_validation: nn.Module | None = None
     members: tuple[Trained, ...] = ()
     tried: tuple[Trial, ...] = ()
+    batch_size: int = 0
+    learning_rate: float = 0.0
+    rate_curve: tuple[tuple[float, float], ...] = ()
 
     @property
     def judged(self) -> nn.Module:
@@ -198,9 +169,14 @@ def train(
     surfaces = None
     if not course.ended:
         surfaces = derived_surfaces(tile_set, net.intake, PartOfProgress(progress, 0.0, 0.03))  # type: ignore[arg-type]
+    course.batch_size = course.batch_size or plan.batch_size
+    if not course.batch_size:
+        usable = len(training_tiles(tile_set, per_pixel=per_pixel))
+        size = automatic_batch_size(net, len(tile_set.bands), tile_set.tile_size_px, usable, compute)
+        course.batch_size = int(ranks.from_first(np.array([size]))[0])
     batches = Batches(
         tile_set,
-        plan.batch_size,
+        course.batch_size,
         plan.seed,
         per_pixel=per_pixel,
         augment=plan.augment,
@@ -215,24 +191,32 @@ def train(
     weights = class_weights(tile_set, plan.class_weight, per_pixel=per_pixel)
 
     net.to(compute.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(_weight_groups(net, plan.weight_decay), lr=plan.learning_rate, fused=True)
-    best_state: dict[str, Tensor] = {}
-    if saved is not None:
-        saved.restore(net, optimizer)
-        best_state = saved.best
-        if not course.ended:
-            progress.message(f"Going on after epoch {course.epoch}, batch {course.place}.")
     loss = choose_loss(
         plan.loss,
         weights.to(compute.device),
         focal_gamma=plan.focal_gamma,
         label_smoothing=plan.label_smoothing,
     )
+    if plan.find_rate and not course.learning_rate:
+        began, trial = time.monotonic(), copy.deepcopy(net).train()
+        some_steps = Steps(trial, _optimizer(trial, plan), loss, weights, compute, ranks)
+        course.rate_curve = rate_curve(some_steps, batches, plan.seed, ranks, progress)
+        course.learning_rate = best_rate(course.rate_curve, plan.learning_rate)
+        course.seconds += time.monotonic() - began
+        progress.message(f"The learning rate that was found is {course.learning_rate:.2g}.")
+    peak = course.learning_rate = course.learning_rate or plan.learning_rate
+    optimizer = _optimizer(net, plan)
+    best_state: dict[str, Tensor] = {}
+    if saved is not None:
+        saved.restore(net, optimizer)
+        best_state = saved.best
+        progress.message(f"Going on after epoch {course.epoch}, batch {course.place}.")
     steps = Steps(net, optimizer, loss, weights, compute, ranks, course.parts)
     if not course.ended:
         progress.message(compute.sentence())
         progress.message(
-            f"{len(batches.tiles):,} training tiles, {len(batches):,} batches an epoch, at most {epochs:,} epochs."
+            f"{len(batches.tiles):,} training tiles, {len(batches):,} batches of {course.batch_size} an epoch, at most "
+            f"{epochs:,} epochs."
         )
 
     def keep() -> None:
@@ -259,7 +243,7 @@ def train(
             if plan.minutes:
                 done = max(done, course.seconds / (60 * plan.minutes))
             for group in optimizer.param_groups:
-                group["lr"] = plan.learning_rate * _schedule(done)
+                group["lr"] = peak * _schedule(done)
             if weight > 0:
                 # dropout too is the same after a break
                 seed = hash((plan.seed, course.epoch, course.place)) & 0xFFFFFFFF
@@ -267,10 +251,10 @@ def train(
                 if not math.isfinite(course.losses[-1]):
                     raise GeoDLError(
                         f"Training lost its way in epoch {course.epoch + 1}: the loss is no number any more. Choose a smaller "
-                        f"LEARNING_RATE than {plan.learning_rate:g}."
+                        f"LEARNING_RATE than {peak:g}."
                     )
             course.place, course.parts = course.place + 1, steps.parts
-            progress.update(0.03 + 0.97 * done, _told(course, epochs, best, done))
+            progress.update(0.03 + 0.97 * done, progress_text(course, epochs, best, done))
             if stopped or out_of_time:
                 break
             if time.monotonic() - kept > KEEP_EVERY_S:
@@ -323,7 +307,7 @@ def train(
         if plan.minutes:
             done = max(done, course.seconds / (60 * plan.minutes))
         left = 0.0 if ended else course.seconds * (1 - done) / done
-        progress.message(_line(check, epochs, best, left))
+        progress.message(log_line(check, epochs, best, left))
         if after_check is not None and ranks.is_first:
             after_check(Standing(course, epochs, done, left))
     if best is None:
@@ -333,7 +317,16 @@ def train(
         f"Training ended after {course.seconds / 60:.1f} minutes because {ended}; the best state is that after epoch "
         f"{best.epoch}."
     )
-    return Trained(net.cpu().eval(), course.history, best, ended, halo_px)
+    return Trained(
+        net.cpu().eval(),
+        course.history,
+        best,
+        ended,
+        halo_px,
+        batch_size=course.batch_size,
+        learning_rate=peak,
+        rate_curve=tuple(course.rate_curve),
+    )
 
 
 def class_weights(tile_set: TileSet, power: float, *, per_pixel: bool) -> Tensor:
@@ -375,6 +368,10 @@ def _prepare_intake(intake: Intake, tile_set: TileSet, seed: int, *, per_pixel: 
         intake.measure(torch.from_numpy(tile_set.read(np.sort(chosen))[0]))
 
 
+def _optimizer(net: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(_weight_groups(net, plan.weight_decay), lr=plan.learning_rate, fused=True)
+
+
 def _weight_groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
     """Decay the weights of convolutions only: not biases, not batch norms."""
     weights = [parameter for parameter in net.parameters() if parameter.ndim > 1]
@@ -388,31 +385,3 @@ def _schedule(done: float) -> float:
     if done < WARM_UP:
         return max(done / WARM_UP, 0.02)
     return 0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))
-
-
-def score_of_check(check: Check) -> float:
-    """Return by what states are chosen: the mean of accuracy and macro-F1 on the validation part."""
-    return (check.validation_accuracy + check.validation_macro_f1) / 2
-
-
-def _told(course: Course, epochs: int, best: Check | None, done: float) -> str:
-    text = f"Epoch {course.epoch + 1} of {epochs}"
-    if course.losses:
-        text += f", loss {np.mean(course.losses[-20:]):.3f}"
-    if best is not None:
-        text += f", best validation accuracy {best.validation_accuracy:.3f}"
-    return text + _left(course.seconds * (1 - done) / done if done > 0.01 else 0.0)
-
-
-def _line(check: Check, epochs: int, best: Check, seconds_left: float) -> str:
-    """Return what the log says of a check."""
-    return (
-        f"Epoch {check.epoch} of {epochs}: loss {check.training_loss:.3f}; validation loss {check.validation_loss:.3f}, "
-        f"accuracy {check.validation_accuracy:.3f}, macro-F1 {check.validation_macro_f1:.3f}"
-        + (", the best so far" if check is best else "")
-        + _left(seconds_left)
-    )
-
-
-def _left(seconds: float) -> str:
-    return f", about {math.ceil(seconds / 60)} min left" if seconds > 60 else ""

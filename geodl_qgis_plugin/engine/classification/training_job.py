@@ -24,6 +24,7 @@ from .appraisal import appraise
 from .classifier import classifier_item
 from .cross_validation import cross_validate
 from .fitting import architecture_of, check_parts, checkpoint_of, forget_checkpoints, forget_training
+from .live_report import LiveReport
 from .members import fit_members
 from .networks import ON_STATISTICS
 from .shortfall import cut_short
@@ -101,7 +102,14 @@ def _trained(
     if architecture.name in ON_STATISTICS and not ranks.is_first:
         return {}  # it is trained by one process
     share = 0.85 / (settings.cross_validation + 2) if settings.cross_validation else 0.85  # of the progress
-    trained = fit_members(architecture, settings, tile_set, checkpoint, PartOfProgress(progress, 0.0, share), ranks)
+    live = LiveReport(report, architecture.name, len(tile_set.bands), len(tile_set.classes)) if report else None
+    try:
+        training = PartOfProgress(progress, 0.0, share)
+        trained = fit_members(architecture, settings, tile_set, checkpoint, training, ranks, live)
+    except Exception:
+        if live is not None and not progress.abandoned():
+            live.withdraw()
+        raise
     if not ranks.is_first:
         return {}  # the first process scores and writes
 

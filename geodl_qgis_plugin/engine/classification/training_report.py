@@ -124,7 +124,12 @@ def _training(page: Page, architecture: Architecture, trained: Trained, settings
         )
     else:
         size = f"{sum(parameter.numel() for parameter in trained.net.parameters()):,} weights"
-        text = f"{last.batches:,} batches of {settings.batch_size} tiles."
+        text = f"{last.batches:,} batches of {trained.batch_size} tiles; largest learning rate {trained.learning_rate:.2g}."
+        if trained.rate_curve:
+            page.svg(
+                charts.rate_curve(trained.rate_curve, trained.learning_rate),
+                "The loss while the learning rate rose from batch to batch, and the rate at which it fell fastest.",
+            )
     if architecture.name == "ensemble":
         members, weights = architecture.numbers["members"], architecture.numbers["weights"]
         names = " and ".join(f"“{member['name']}” ({weight:.3g})" for member, weight in zip(members, weights))

@@ -20,7 +20,7 @@ class Settings:
     task: str = option(EACH_PIXEL, choices=(EACH_PIXEL, EACH_TILE))
     architecture: str = option("automatic", choices=("automatic", *NAMES))
     epochs: int = option(0, at_least=0, at_most=100_000)  # 0: about 3,000 batches
-    batch_size: int = option(16, at_least=1, at_most=4096)
+    batch_size: int = option(16, at_least=0, at_most=4096)  # 0: what suits the net, the tiles and the memory
     learning_rate: float = option(0.0, at_least=0, at_most=1.0)  # 0: what suits the architecture
     patience: int = option(0, at_least=0)  # epochs; 0: one in four of all
     seed: int = option(0, at_least=0)
@@ -42,3 +42,4 @@ class Settings:
     band_dropout: float = option(0.0, at_least=0, at_most=0.9)
     ensemble: int = option(1, at_least=1, at_most=50)  # seeds
     cross_validation: int = option(0, at_least=0, at_most=100)  # folds; 0: none
+    find_learning_rate: bool = False

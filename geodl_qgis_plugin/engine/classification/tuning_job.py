@@ -27,13 +27,13 @@ from ..settings import as_dict, read_settings
 from ..tables import table_driver
 from ..training_data.tile_set import TileSet
 from . import training_job
-from .fitting import CHECKPOINT, architecture_of, check_parts, fit
-from .networks import NETS, does
+from .course import Check, Standing, score_of_check
+from .fitting import CHECKPOINT, LEARNING_RATES, architecture_of, check_parts, fit
+from .networks import does
 from .search_space import suggested
 from .study import finished, open_study, revive, under_way
-from .training import Check, Standing
 from .training_settings import Settings as TrainingSettings
-from .tuning_report import add_tuning, score_of, write_trials
+from .tuning_report import add_tuning, write_trials
 from .tuning_settings import Settings
 
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ class _Tuning:
         self.study, self.folder = study, folder
         automatic = settings.architecture == "automatic"
         self.architectures = [
-            name for name in (NETS if automatic else (settings.architecture,)) if self._fits(name, must=not automatic)
+            name
+            for name in (tuple(LEARNING_RATES) if automatic else (settings.architecture,))
+            if self._fits(name, must=not automatic)
         ]
 
     def go_on(self, progress: Progress) -> None:
@@ -198,7 +200,7 @@ class _Tuning:
             if progress.cancelled():
                 raise Cancelled("Tuning was stopped before a trial had come to its end; there is nothing to keep.")
             self._note(trial, trained.history)
-            value = score_of(trained.best)
+            value = score_of_check(trained.best)
             progress.message(f"Trial {trial.number} has a score of {value:.3f}.")
             return value
 
@@ -211,13 +213,13 @@ class _Tuning:
         if best is None or standing.course.ended or rung < 1:
             return
         if rung not in self.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
-            trial.report(score_of(best), rung)
+            trial.report(score_of_check(best), rung)
             if trial.should_prune():
                 self._note(trial, standing.course.history)
                 raise optuna.TrialPruned
 
     def _note(self, trial: optuna.Trial, history: Sequence[Check]) -> None:
-        best = max(history, key=score_of)
+        best = max(history, key=score_of_check)
         trial.set_user_attr("accuracy", best.validation_accuracy)
         trial.set_user_attr("macro_f1", best.validation_macro_f1)
         trial.set_user_attr("epochs", history[-1].epoch)

@@ -11,7 +11,6 @@ import numpy as np
 
 from ..reports.page import Page
 from ..tables import write_table
-from .training import Check
 
 if TYPE_CHECKING:
     import optuna
@@ -19,11 +18,6 @@ if TYPE_CHECKING:
 _SHOWN = 10
 _LEGEND_TRIALS = 12
 _SLICES = 4  # settings side by side
-
-
-def score_of(check: Check) -> float:
-    """Return what trials are compared by: the mean of accuracy and macro-F1 in the validation part."""
-    return (check.validation_accuracy + check.validation_macro_f1) / 2
 
 
 def add_tuning(page: Page, study: optuna.Study, best: Any, where: str) -> None:

@@ -111,6 +111,19 @@ def learning_curves(history: Sequence[Mapping[str, float]], best_epoch: int | No
 
 
 @styled
+def rate_curve(curve: Sequence[tuple[float, float]], chosen: float) -> Figure:
+    """Draw the loss over rising learning rates, pairs of a rate and a loss, and the rate that was chosen."""
+    figure = Figure(figsize=(WIDTH_IN * 0.6, 3.0))
+    axes = figure.add_subplot()
+    axes.plot([rate for rate, _ in curve], [loss for _, loss in curve], color=BLUE)
+    axes.axvline(chosen, color=VERMILION, linewidth=1.2, linestyle=(0, (4, 3)), label=f"chosen: {chosen:.2g}")
+    axes.set(xscale="log", xlabel="Learning rate", ylabel="Loss, smoothed")
+    axes.grid(axis="y")
+    axes.legend()
+    return figure
+
+
+@styled
 def confusion_matrix(accuracy: Accuracy, unit: str = "pixels") -> Figure:
     """
     Draw the confusion matrix: shade and percentage are shares of a row, a reference class.

@@ -72,6 +72,7 @@ class Page:
 
     def __init__(self, title: str, subtitle: str = "") -> None:
         self.title, self.subtitle = title, subtitle
+        self.refresh_s = 0  # a page that is written anew while somebody looks at it
         self._lead = ""
         self._figures: list[tuple[str, str, str]] = []
         self._blocks: list[_Block] = []
@@ -156,6 +157,7 @@ class Page:
         text: str = _TEMPLATES.get_template("page.html.j2").render(
             title=self.title,
             subtitle=self.subtitle,
+            refresh_s=self.refresh_s,
             lead=self._lead,
             figures=self._figures,
             blocks=_paired(self._blocks),
