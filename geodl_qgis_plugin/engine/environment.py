@@ -59,7 +59,7 @@ def tune_threads() -> None:
     GNU's OpenMP lets them spin for long: beside other work that took twice the processor time and a third more of the clock's
     (docs/benchmarks.md). What the user has set stays.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def tune_memory() -> bool:
