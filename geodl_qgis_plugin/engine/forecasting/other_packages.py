@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -64,7 +65,9 @@ def add_statistical_baselines(
             continue
         quantiles = np.full(judged.quantiles.shape, np.nan)
         for row, station in enumerate(stations):
-            quantiles[:, row] = _forecasts(make(), values[station], judged, season)
+            with warnings.catch_warnings():  # each of the many fits that were tried says that it did not converge
+                warnings.simplefilter("ignore")
+                quantiles[:, row] = _forecasts(make(), values[station], judged, season)
             progress.update((row + 1) / len(stations), f"{name}: station {row + 1} of {len(stations)}")
             if progress.cancelled():
                 raise Cancelled("The comparison was stopped; nothing was kept.")
