@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from osgeo import ogr, osr
-from qgis.core import QgsVectorLayer
+from qgis.core import QgsApplication, QgsVectorLayer
 
 pytest.importorskip("torch")
 
@@ -74,3 +74,16 @@ def test_the_chain(run_algorithm, series, tmp_path):
     skill = QgsVectorLayer(str(tmp_path / "s.gpkg"), "skill", "ogr")
     assert skill.featureCount() == 4
     assert skill.renderer().classAttribute() == "skill_climatology"
+
+
+def test_a_netcdf_file_instead_of_a_layer(qgis, context, feedback, tmp_path):
+    """Either a layer or a CF NetCDF file is wanted, not both and not neither; the job gets one input, whichever it is."""
+    algorithm = QgsApplication.processingRegistry().algorithmById("geodl:trainforecaster").create()
+    path = tmp_path / "stations.nc"
+    path.write_bytes(b"")
+    given = {"OUTPUT": str(tmp_path / "m.geodl"), "VALUE_FIELD": ["t"]}
+    assert not algorithm.checkParameterValues(given, context)[0]
+    assert algorithm.checkParameterValues(given | {"NETCDF": str(path)}, context)[0]
+    settings = algorithm.settings(given | {"NETCDF": str(path)}, context, feedback)
+    assert settings["input"] == str(path)
+    assert "netcdf" not in settings

@@ -55,6 +55,11 @@ def read_cf_series(path: str, source: Source, frequency: Frequency | None = None
     lon = _named(arrays, "lon", lambda array: _attribute(array, "standard_name") == "longitude")
     if time is None:
         raise SeriesError(f"{path} has no time variable (units like “days since 1970-01-01”), so it holds no series.")
+    if lat is None or lon is None:
+        raise SeriesError(
+            f"{path} has no latitude and longitude (standard names), so its stations have no place. Add them to the file, or "
+            "give the series as a table with the points of the stations."
+        )
     times = _times(time)
     over = [dimension.GetFullName() for dimension in time.GetDimensions()]
     wanted = variables or [
@@ -68,9 +73,7 @@ def read_cf_series(path: str, source: Source, frequency: Frequency | None = None
     for name in wanted:
         if name not in arrays:
             raise SeriesError(f"The file has no variable {name!r}. It has {', '.join(names)}.")
-    places = (
-        np.stack([_flat(lon), _flat(lat)], axis=1) if lat is not None and lon is not None else np.full((1, 2), np.nan)
-    )
+    places = np.stack([_flat(lon), _flat(lat)], axis=1)
     stations = _names(arrays, len(places))
     owner = _ragged_owner(arrays, times)
     rows: Rows
