@@ -39,7 +39,7 @@ class LiveReport:
             [
                 ("Accuracy", best.validation_accuracy, "best so far, validation part"),
                 ("Macro-F1", best.validation_macro_f1, "there"),
-                ("Minutes", round(course.seconds / 60, 1), "spent on training"),
+                ("Minutes", f"{course.seconds / 60:.1f}", "spent on training"),
             ]
         )
         page.section("How training goes")

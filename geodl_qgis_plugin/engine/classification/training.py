@@ -23,7 +23,7 @@ from .batch_size import automatic_batch_size
 from .batches import Batches, training_tiles
 from .checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from .course import Check, Course, Standing, log_line, progress_text, score_of_check
-from .devices import choose_compute
+from .devices import choose_compute, device_of
 from .losses import choose_loss
 from .networks import Architecture
 from .networks.intake import Intake
@@ -369,7 +369,8 @@ def _prepare_intake(intake: Intake, tile_set: TileSet, seed: int, *, per_pixel: 
 
 
 def _optimizer(net: nn.Module, plan: Plan) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(_weight_groups(net, plan.weight_decay), lr=plan.learning_rate, fused=True)
+    fused = device_of(net).type != "mps"  # which older versions cannot
+    return torch.optim.AdamW(_weight_groups(net, plan.weight_decay), lr=plan.learning_rate, fused=fused)
 
 
 def _weight_groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:

@@ -118,6 +118,7 @@ def rate_curve(curve: Sequence[tuple[float, float]], chosen: float) -> Figure:
     axes.plot([rate for rate, _ in curve], [loss for _, loss in curve], color=BLUE)
     axes.axvline(chosen, color=VERMILION, linewidth=1.2, linestyle=(0, (4, 3)), label=f"chosen: {chosen:.2g}")
     axes.set(xscale="log", xlabel="Learning rate", ylabel="Loss, smoothed")
+    axes.xaxis.set_major_formatter("{x:g}")  # powers as text, which a page's SVG can show
     axes.grid(axis="y")
     axes.legend()
     return figure
