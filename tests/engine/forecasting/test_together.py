@@ -59,7 +59,7 @@ def test_two_processes_give_what_one_gives_though_one_is_killed(tmp_path, monkey
     (tmp_path / "job.py").write_text(JOB)
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps(given | {"output": str(tmp_path / "two" / "model.geodl")}))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=3"]
     done = subprocess.run(
         [*command, str(tmp_path / "job.py"), "x", str(settings)],
         capture_output=True,
