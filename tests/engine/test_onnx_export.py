@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from geodl_qgis_plugin.engine.bands import Band
+from geodl_qgis_plugin.engine.classification.classifier import load_classifier
 from geodl_qgis_plugin.engine.classification.networks import NAMES, NETS, Architecture, choose_architecture, ensemble_of
 from geodl_qgis_plugin.engine.errors import ModelFileError, SettingsError
 from geodl_qgis_plugin.engine.jobs import run_job
@@ -143,7 +144,7 @@ def test_the_comparison_finds_a_difference(tmp_path):
     small = architecture("unet")
     one = write_classifier(tmp_path / "one.geodl", small, BANDS, CLASSES)
     other = write_classifier(tmp_path / "other.geodl", small, BANDS, CLASSES, seed=1)
-    data = exported(one.net, one, None)
+    data = exported(load_classifier(tmp_path / "one.geodl", plain=True).net, one, None)
     assert largest_difference(runtime, data, one, None) < 1e-5
     assert largest_difference(runtime, data, other, None) > 0.01
 

@@ -63,9 +63,12 @@ class Classifier:
         return self.architecture.task == EACH_PIXEL
 
 
-def load_classifier(path: str | Path, *, fast: bool = False) -> Classifier:
+def load_classifier(path: str | Path, *, fast: bool = False, plain: bool = False) -> Classifier:
     """
-    Read a classifier from a model file; ``fast`` lets its convolutions compute in bfloat16, see `ready_for_maps`.
+    Read a classifier from a model file.
+
+    ``plain`` leaves its net as it was trained, not laid out for maps; ``fast`` lets its convolutions compute in bfloat16, see
+    `ready_for_maps`.
 
     Raises
     ------
@@ -84,11 +87,12 @@ def load_classifier(path: str | Path, *, fast: bool = False) -> Classifier:
                 if not name.startswith(TRAINING_POINTS)
             }
         )
+        calibrated = Calibrated(net, temperature_of(part))
         area = part.get("applicability")
         return Classifier(
             name=str(file.item["id"]),
             architecture=architecture,
-            net=ready_for_maps(Calibrated(net, temperature_of(part)), fast=fast),
+            net=calibrated.eval() if plain else ready_for_maps(calibrated, fast=fast),
             bands=[Band.from_dict(band) for band in part["bands"]],
             classes=[LandClass.from_dict(one) for one in part["classes"]],
             halo_px=int(part["halo_px"]),

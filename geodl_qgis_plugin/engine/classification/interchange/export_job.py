@@ -75,7 +75,8 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     size = None if settings.any_size else _tile_size(settings.tile_size, model)
     overlap = 0 if size is None or not model.per_pixel else overlap_percent(size, model.halo_px, _stride(model))
     progress.update(0.1, "Writing the net as ONNX")
-    data = exported(model.net, model, size)
+    # Maps are made by a net that works in strips and so is of one size; both must say the same.
+    data = exported(load_classifier(settings.model, plain=True).net, model, size)
     graph = onnx.load_from_string(data)
     resolution = pixel_m(model.grid)
     texts = metadata(
