@@ -24,7 +24,7 @@ class ClassifyRaster(GeoDLAlgorithm):
     NAME, GROUP_ID = "classifyraster", "classification"
     MODEL, PREDICTORS, EXTENT, STRIDE = "MODEL", "PREDICTORS", "EXTENT", "STRIDE"
     OUTPUT, CONFIDENCE, PROBABILITIES, POLYGONS = "OUTPUT", "CONFIDENCE", "PROBABILITIES", "POLYGONS"
-    MASK, FAST, ENTROPY = "MASK", "FAST", "ENTROPY"
+    MASK, FAST, ENTROPY, MIN_AREA = "MASK", "FAST", "ENTROPY", "MIN_AREA"
     APPLICABILITY, TURNS, SCHEDULER = "APPLICABILITY", "TURNS", "SCHEDULER"
 
     def displayName(self) -> str:
@@ -70,6 +70,20 @@ class ClassifyRaster(GeoDLAlgorithm):
                 "Polygons to map: pixels whose middle lies in one, and tiles half of which does. Nothing else is read, and the "
                 "map is cut to them."
             ),
+        )
+        self.add(
+            QgsProcessingParameterNumber(
+                self.MIN_AREA,
+                self.tr("Smallest polygon (square metres)"),
+                QgsProcessingParameterNumber.Type.Double,
+                defaultValue=0,
+                minValue=0,
+            ),
+            help=self.tr(
+                "Smaller patches take the class of the largest one beside them, in the polygons of a map of pixels; the raster "
+                "keeps them. 0 keeps all."
+            ),
+            advanced=True,
         )
         self.add(
             QgsProcessingParameterBoolean(self.FAST, self.tr("Fast"), defaultValue=False),
@@ -145,10 +159,13 @@ class ClassifyRaster(GeoDLAlgorithm):
         self.add(
             QgsProcessingParameterVectorDestination(
                 self.POLYGONS,
-                self.tr("Tiles as polygons"),
+                self.tr("Polygons"),
                 QgsProcessing.SourceType.TypeVectorPolygon,
                 optional=True,
                 createByDefault=False,
             ),
-            help=self.tr("One square a tile, with class and confidence; only for models that classify tiles."),
+            help=self.tr(
+                "Patches of one class, with class, mean confidence and area in square metres; of a model for tiles one square "
+                "a tile, with class and confidence."
+            ),
         )

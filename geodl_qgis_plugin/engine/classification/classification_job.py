@@ -23,7 +23,6 @@ from ..rasters.extent import window_of_extent
 from ..rasters.sources import fingerprint
 from ..rasters.stack import open_stack
 from ..settings import as_dict, option
-from .augmentation import NONE, allowed_symmetries
 from .blocks import Block, BlockWork
 from .classifier import Classifier, load_classifier
 from .cluster_blocks import what_failed, work_through_cluster
@@ -42,7 +41,6 @@ from .map_products import (
 from .pixel_blocks import PixelBlocks
 from .sliding import TileBlocks
 from .streaming import work_through
-from .turned import turned
 from .work_folder import WorkFolder
 
 _OUTPUTS = ("output", "confidence", "entropy", "probabilities", "applicability", "polygons")
@@ -63,6 +61,7 @@ class Settings:
     probabilities: str | None = None
     applicability: str | None = None
     polygons: str | None = None
+    min_area: float = option(0.0, at_least=0.0)  # of a polygon of a pixel map, in square metres
     mask: str | None = None
     fast: bool = False
     stride: int = option(0, at_least=0)  # pixels; for tile models; 0: a tile's side
@@ -122,17 +121,6 @@ def prepare(settings: Settings, progress: Progress) -> BlockWork:
     if settings.fast and not processor_has_bfloat16():
         progress.warning("FAST has no effect here: this processor does not have bfloat16.")
     model = load_classifier(settings.model, fast=settings.fast and processor_has_bfloat16())
-    if settings.polygons and model.per_pixel:
-        raise SettingsError(
-            "POLYGONS are made by models that classify tiles, and this one classifies pixels. Leave POLYGONS empty, and run "
-            "Polygonize on the class raster."
-        )
-    if settings.turns:
-        model = turned(model)
-        if allowed_symmetries(model.bands) == NONE:
-            progress.warning(
-                "TURNS changes nothing with this model: one of its bands is lit or measured from one side, or is half a vector."
-            )
     stack = fit_bands(open_stack(settings.predictors), model, progress)
     check_pixel_size(stack.grid, model, progress)
     area, mask = window_of_extent(settings.extent, stack.grid), None
@@ -194,6 +182,8 @@ def _write(
     last = FinishedMap(work, folder, metadata, PartOfProgress(progress, (steps - 1) / steps, 1.0))
     if settings.polygons and isinstance(work, TileBlocks):
         last.write_tile_polygons(settings.polygons, work, blocks)
+    elif settings.polygons:
+        last.write_pixel_polygons(settings.polygons, settings.output, settings.min_area, blocks)
     return last.counts([one.code for one in work.model.classes], blocks)
 
 

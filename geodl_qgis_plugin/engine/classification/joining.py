@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..messages import PartOfProgress, Progress
 from ..rasters.writer import unpack
 from .blocks import Block, BlockWork
 from .map_products import ClassProduct, ConfidenceProduct, Product
+from .pixel_polygons import write_pixel_polygons
 from .sliding import TileBlocks
 from .tile_polygons import TilePolygons
 from .work_folder import DamagedBlock, WorkFolder
@@ -51,6 +52,26 @@ class FinishedMap:
                 if codes is not None and sure is not None:
                     polygons.write(codes, unpack(sure), block)
                 self._step(self._progress, (number + 1) / len(blocks), path)
+
+    def write_pixel_polygons(self, path: str, class_raster: str, least_area_m2: float, blocks: Sequence[Block]) -> None:
+        """Write the patches of the finished class raster."""
+
+        def confidence() -> Iterator[tuple[Block, npt.NDArray[np.float32] | None]]:
+            for number, block in enumerate(blocks):
+                stored = self.array(block, ConfidenceProduct.name)
+                yield block, None if stored is None else unpack(stored)
+                self._step(self._progress, 0.4 + 0.5 * (number + 1) / len(blocks), path)
+
+        write_pixel_polygons(
+            path,
+            class_raster,
+            self._work.model.classes,
+            confidence(),
+            least_area_m2=least_area_m2,
+            work_folder=self._folder.path,
+            part_key=self._folder.key,
+            progress=self._progress,
+        )
 
     def counts(self, codes: Sequence[int], blocks: Sequence[Block]) -> dict[str, int]:
         """Return how many pixels each class has."""

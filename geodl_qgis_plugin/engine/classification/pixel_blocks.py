@@ -19,7 +19,7 @@ from .map_products import Product, Scores, wants_applicability
 from .prediction import Reading, padded, probabilities_of, reading_of, up_to_multiple
 
 CORE_PX = 0  # side of a block; 0 makes them as large as the memory that a window may take allows
-BUDGET_BYTES = 640 * 2**20  # of a window's tensors
+BUDGET_BYTES = 560 * 2**20  # of a window's tensors
 _CACHE_BYTES = 64 * 2**20  # of GDAL, for rasters in tiles
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..environment import trim_memory
 from ..errors import Cancelled
 from ..messages import Progress
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 B = TypeVar("B")
 _DEPTH = 2
+_TRIM_ABOVE_BYTES = 700 * 2**20
 
 
 class _End:
@@ -114,4 +116,6 @@ def work_through(
             if progress.cancelled():
                 raise Cancelled(f"Classifying was stopped after {number} of {len(blocks)} blocks.")
             keep_behind(block, work.compute(block, given))
+            del given
+            trim_memory(_TRIM_ABOVE_BYTES)
             progress.update((number + 1) / len(blocks), "Classifying")
