@@ -19,7 +19,7 @@ demo-forecast: setup ## forecast the temperature at New York's airports into dem
 	@$(HEADLESS) $(PYTHON) tools/forecast_demo.py $(ARGS)
 
 test: setup ## run the tests; ARGS="tests/engine -k tiles" runs a part
-	@$(HEADLESS) $(PYTHON) -m pytest $(ARGS)
+	@$(HEADLESS) $(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup ## check with ruff and mypy
 	@$(PYTHON) -m ruff check .
