@@ -6,7 +6,7 @@ import torch
 from osgeo import gdal, ogr
 
 from geodl_qgis_plugin.engine.bands import Band
-from geodl_qgis_plugin.engine.classification import pixel_blocks
+from geodl_qgis_plugin.engine.classification import pixel_blocks, pixel_polygons
 from geodl_qgis_plugin.engine.classification.networks import choose_architecture
 from geodl_qgis_plugin.engine.classification.pixel_polygons import row_areas_m2
 from geodl_qgis_plugin.engine.jobs import run_job
@@ -24,6 +24,7 @@ DEGREES = Grid(reference(4326).ExportToWkt(), (-113.05, 0.002, 0, 37.33, 0, -0.0
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(pixel_blocks, "CORE_PX", 64)
+    monkeypatch.setattr(pixel_polygons, "_STRIP_PX", 16)
 
 
 def mapped(folder, grid, **settings):

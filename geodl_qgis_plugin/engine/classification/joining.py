@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..errors import Cancelled
 from ..messages import PartOfProgress, Progress
+from ..rasters.grid import Window
 from ..rasters.writer import unpack
 from .blocks import Block, BlockWork
 from .map_products import ClassProduct, ConfidenceProduct, Product
@@ -56,17 +57,20 @@ class FinishedMap:
     def write_pixel_polygons(self, path: str, class_raster: str, least_area_m2: float, blocks: Sequence[Block]) -> None:
         """Write the patches of the finished class raster."""
 
-        def confidence() -> Iterator[tuple[Block, npt.NDArray[np.float32] | None]]:
-            for number, block in enumerate(blocks):
-                stored = self.array(block, ConfidenceProduct.name)
-                yield block, None if stored is None else unpack(stored)
-                self._step(self._progress, 0.4 + 0.5 * (number + 1) / len(blocks), path)
+        def confidence(window: Window) -> npt.NDArray[np.float32]:
+            values = np.full((window.height, window.width), np.nan, np.float32)
+            for block in blocks:
+                shared = window.shared(block)
+                stored = self.array(block, ConfidenceProduct.name) if shared.height and shared.width else None
+                if stored is not None:
+                    values[shared.from_origin(window).slices] = unpack(stored[shared.from_origin(block).slices])
+            return values
 
         write_pixel_polygons(
             path,
             class_raster,
             self._work.model.classes,
-            confidence(),
+            confidence,
             least_area_m2=least_area_m2,
             work_folder=self._folder.path,
             part_key=self._folder.key,
