@@ -94,6 +94,7 @@ class Assembly:
             predictors, codes, parts = self._stack_tiles(tiles, codes, parts)
         self.progress.update(0.95, "Computing the scaling from training pixels")
         scaling, statistics = scaling_of(predictors, parts)
+        self._warn_of_codes(statistics)
         classes = {c.code: c for c in self.labels.classes}
         self.progress.update(0.97, "Writing the tile set")
         np.save(self.folder / TILES_NAME, tiles, allow_pickle=False)
@@ -298,6 +299,17 @@ class Assembly:
             predictors[i, :, : inside.height, : inside.width] = self.stack.read(there)
             progress.update((i + 1) / len(tiles), f"Cutting tiles ({i + 1} of {len(tiles)})")
         return predictors, tile_codes, tile_parts
+
+    def _warn_of_codes(self, statistics: list[dict[str, Any]]) -> None:
+        """Tell of values that most likely mean no data, though the raster does not say so."""
+        for band, row in zip(self.stack.bands, statistics):
+            if apart := row["stands_apart"]:
+                self._warn(
+                    f"Band {band.name} is {apart['value']:g} in {apart['share']:.1%} of the training pixels, far from all its "
+                    f"other values ({apart['low']:g} to {apart['high']:g}). It is learnt from as a value. If it means no data, "
+                    "say so: under Bands, or as Additional no data value in the layer's properties, or with "
+                    f"`|nodata={apart['value']:g}` after the raster's path."
+                )
 
     def _split_facts(
         self, tiles: NDArray[np.void], pixels: dict[str, dict[int, int]], plan: Plan, ranges: list[float]
