@@ -127,7 +127,8 @@ def _named(arrays: dict[str, Any], usual: str, test: Any) -> Any:
 
 
 def _attribute(array: Any, name: str) -> str:
-    found = array.GetAttribute(name)
+    # Asked by name, GDAL answers nothing or raises, as whoever loaded it first wanted.
+    found = next((one for one in array.GetAttributes() if one.GetName() == name), None)
     return str(found.ReadAsString()) if found is not None else ""
 
 

@@ -49,7 +49,16 @@ def add_statistical_baselines(
     if importlib.util.find_spec("statsforecast") is None:
         progress.message("statsforecast is not installed, so ETS and ARIMA are not compared with.")
         return judged
-    from statsforecast.models import AutoARIMA, AutoETS  # noqa: PLC0415
+    try:
+        from statsforecast.models import AutoARIMA, AutoETS  # noqa: PLC0415
+    except ImportError as error:  # it is there, but something that it needs is not, or does not go with numpy
+        if wanted == "yes":
+            raise EnvironmentProblem(
+                f"statsforecast is installed, but cannot be loaded ({error}). Install it anew, or set COMPARE_STATISTICAL to "
+                "no."
+            ) from error
+        progress.warning(f"statsforecast cannot be loaded ({error}), so ETS and ARIMA are not compared with.")
+        return judged
 
     usual_season = season if season <= _LONGEST_SEASON else 1
     methods: dict[str, Callable[[], Any]] = {
