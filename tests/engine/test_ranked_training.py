@@ -19,6 +19,7 @@ from geodl_qgis_plugin.engine.model_file import read_model
 from geodl_qgis_plugin.engine.ranks import Ranks
 from geodl_qgis_plugin.engine.training_data.tile_set import TileSet
 
+from .own_name import needs_own_name
 from .test_tile_set import extract
 from .test_training import QUICK, rule
 
@@ -85,6 +86,7 @@ def tiles(tmp_path_factory):
     return extract(folder / "set", **rule(folder))
 
 
+@needs_own_name
 def test_two_processes_take_the_step_of_one(tiles, tmp_path):
     """Weights and batch norms' statistics after a step, up to rounding; both processes hold the same to the last bit."""
     script = tmp_path / "step.py"
@@ -106,6 +108,7 @@ def test_parts_of_a_batch():
     assert list(own_part(2, Ranks(2, 3))) == [0, 1]
 
 
+@needs_own_name
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not of Windows")
 def test_a_lost_process(tiles, tmp_path):
     """Killed in the middle of an epoch: torchrun starts both anew, and the model is that of the unbroken run."""

@@ -15,6 +15,8 @@ from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.ranks import ALONE, joined
 
+from .own_name import needs_own_name
+
 ROOT = Path(__file__).resolve().parents[2]
 TOGETHER = """
 import json, sys
@@ -55,6 +57,7 @@ def torchrun(*arguments, processes=2):
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120, check=False)
 
 
+@needs_own_name
 def test_two_processes_hold_the_same_after_each_step(tmp_path):
     """Sums, joined rows, the first one's array and the gradients of a shared batch are the same in both, and right."""
     script = tmp_path / "together.py"

@@ -17,6 +17,7 @@ from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.model_file import read_model
 
+from ..own_name import needs_own_name
 from .made_up import monthly, write_table
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,6 +46,7 @@ sys.exit(main(["trainforecaster", sys.argv[2]]))
 """
 
 
+@needs_own_name
 def test_two_processes_give_what_one_gives_though_one_is_killed(tmp_path, monkeypatch):
     """
     Killed in its eighth round, the job goes on by itself and ends with the model that one process makes, to float error.
