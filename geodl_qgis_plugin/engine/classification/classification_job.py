@@ -23,6 +23,7 @@ from ..rasters.extent import window_of_extent
 from ..rasters.sources import fingerprint
 from ..rasters.stack import open_stack
 from ..settings import as_dict, option
+from .augmentation import NONE, allowed_symmetries
 from .blocks import Block, BlockWork
 from .classifier import Classifier, load_classifier
 from .cluster_blocks import what_failed, work_through_cluster
@@ -41,6 +42,7 @@ from .map_products import (
 from .pixel_blocks import PixelBlocks
 from .sliding import TileBlocks
 from .streaming import work_through
+from .turned import turned
 from .work_folder import WorkFolder
 
 _OUTPUTS = ("output", "confidence", "entropy", "probabilities", "applicability", "polygons")
@@ -123,6 +125,12 @@ def prepare(settings: Settings, progress: Progress) -> BlockWork:
     model = load_classifier(settings.model, fast=settings.fast and processor_has_bfloat16())
     stack = fit_bands(open_stack(settings.predictors), model, progress)
     check_pixel_size(stack.grid, model, progress)
+    if settings.turns:
+        model = turned(model)
+        if allowed_symmetries(model.bands) == NONE:
+            progress.warning(
+                "TURNS changes nothing with this model: one of its bands is lit or measured from one side, or is half a vector."
+            )
     area, mask = window_of_extent(settings.extent, stack.grid), None
     if settings.mask:
         mask = Mask(settings.mask, stack.grid)
