@@ -14,6 +14,7 @@ from .environment import missing_packages, tune_memory, tune_threads, watch
 from .errors import Cancelled, EnvironmentProblem, GeoDLError, SettingsError
 from .jobs import JOBS, run_job
 from .messages import LineProgress
+from .ranks import end
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,8 +33,15 @@ def main(arguments: list[str] | None = None) -> int:
     watch(progress, parent_pid, options.cancel_file)
     tune_threads()
     tune_memory()
+    status = _done(options.job, options.settings, progress)
+    end(status)
+    return status
+
+
+def _done(job: str, settings: str, progress: LineProgress) -> int:
+    """Run a job and tell its result or what it failed on; return the process's status."""
     try:
-        result = run_job(options.job, _read(options.settings), progress)
+        result = run_job(job, _read(settings), progress)
     except GeoDLError as error:
         progress.error(error)
         return 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _WAIT = timedelta(minutes=30)  # for the slowest process; a lost one is noticed at once, since its connection breaks
+_WAIT_FOR_THE_FIRST = timedelta(days=30)  # to score and to write alone what all have trained
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,8 @@ def joined() -> Iterator[Ranks]:
     """
     Connect the processes that torchrun started, for as long as the block lasts; alone where it started none.
 
-    Arrays in memory pass by gloo, those on CUDA cards by nccl.
+    None leaves a block that went well before all are through it: a process that ends badly while another works on would have
+    torchrun start a job anew that has told its result. Arrays in memory pass by gloo, those on CUDA cards by nccl.
     """
     found = launched()
     if found is None or found.size == 1:
@@ -192,9 +195,36 @@ def joined() -> Iterator[Ranks]:
         timeout=_WAIT,
     )
     try:
+        ending = distributed.new_group(backend="gloo", timeout=_WAIT_FOR_THE_FIRST)
         yield found
+        _leave_together(found, ending)
     finally:
         distributed.destroy_process_group()
+
+
+def end(status: int) -> None:
+    """
+    End a process of torchrun's with ``status``; nothing happens outside torchrun.
+
+    At once, without Python's own end: there the threads of torch's connections may abort a process that has done its work
+    ("terminate called without an active exception"), which torchrun takes for a loss.
+    """
+    if launched() is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _leave_together(ranks: Ranks, group: Any) -> None:
+    """Wait until all are through; the first then hears that the others know, before it closes the connections."""
+    import torch  # noqa: PLC0415
+
+    _together("barrier", group)
+    if ranks.is_first:
+        for other in range(1, ranks.size):
+            _together("recv", torch.zeros(1), other, group)
+    else:
+        _together("send", torch.zeros(1), 0, group)
 
 
 def _generation(store: Any, ranks: Ranks) -> str:

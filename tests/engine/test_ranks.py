@@ -43,6 +43,26 @@ with joined() as ranks:
 open(sys.argv[1] + str(ranks.rank), "w").write(json.dumps(found))
 """
 
+# A job whose second process is slower than the first, is lost in its first life, and aborts at Python's own end.
+SLOWER = """
+import atexit, os, signal, sys, time
+from pathlib import Path
+from geodl_qgis_plugin.engine import __main__
+from geodl_qgis_plugin.engine.ranks import joined
+through = Path(sys.argv[2] + ".through")
+def job(*_):
+    with joined() as ranks:
+        if not ranks.is_first:
+            atexit.register(os.abort)
+            time.sleep(1)
+            if not ranks.restarted:
+                os.kill(os.getpid(), signal.SIGKILL)
+            through.write_text("yes")
+    return {"restarted": ranks.restarted, "all through": through.exists()}
+__main__.run_job = job
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
 
 def torchrun(*arguments, processes=2):
     command = [
@@ -51,6 +71,7 @@ def torchrun(*arguments, processes=2):
         "torch.distributed.run",
         "--standalone",
         f"--nproc-per-node={processes}",
+        "--max-restarts=1",
         *arguments,
     ]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -73,6 +94,20 @@ def test_two_processes_hold_the_same_after_each_step(tmp_path):
     assert first["first"] == [5]
     assert first["any"] == [True, False]
     assert first["gradient"] == pytest.approx(2 * (1 + 4 + 9 + 16) / 4)  # of the mean of squares over all four
+
+
+@needs_own_name
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not of Windows")
+def test_a_result_is_told_once(tmp_path):
+    """The first process tells it when the others are through, not when one of them may still be lost and all start anew."""
+    script, settings = tmp_path / "slower.py", tmp_path / "settings.json"
+    script.write_text(SLOWER)
+    settings.write_text("{}")
+    done = torchrun(str(script), "trainclassifier", str(settings))
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["result"] for line in lines if line["type"] == "result"] == [{"restarted": 1, "all through": True}]
+    assert [line["name"] for line in lines if line["type"] == "error"] == ["LostRankError"]
 
 
 def test_one_process_alone_needs_nobody(monkeypatch):

@@ -74,10 +74,12 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         Each with a sentence, before anything is written.
     """
     with joined() as ranks:
-        return _run(settings, progress, ranks)
+        result, crew = _run(settings, progress, ranks)
+    crew.leave()  # now that all are through: a process lost before has the job go on from what was kept
+    return result
 
 
-def _run(settings: Settings, progress: Progress, ranks: Ranks) -> dict[str, Any]:
+def _run(settings: Settings, progress: Progress, ranks: Ranks) -> tuple[dict[str, Any], Crew]:
     check_outputs(settings.output, settings.report, settings.skill)
     check_statistical_baselines(settings.compare_statistical)
     source = source_of(settings, settings.step, settings.quantity)
@@ -135,7 +137,7 @@ def _run(settings: Settings, progress: Progress, ranks: Ranks) -> dict[str, Any]
             crew.at(f"{name}-all"),
         )
     if not ranks.is_first:
-        return {}
+        return {}, crew
     model = ForecastModel(fitted, series.frequency, series.stations, source.covariates, statics, settings.quantity)
     progress.update(0.92, "Writing the report")
     page = write_report(model, series, judged, as_dict(settings))
@@ -150,8 +152,7 @@ def _run(settings: Settings, progress: Progress, ranks: Ranks) -> dict[str, Any]
         if settings.skill:
             write_skill_layer(settings.skill, series, judged)
             result["skill"] = settings.skill
-    crew.leave()
-    return result | _numbers(judged, progress)
+    return result | _numbers(judged, progress), crew
 
 
 def _tell(series: StationSeries, variables: list[str], progress: Progress) -> None:
