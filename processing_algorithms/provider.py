@@ -11,6 +11,7 @@ import geodl_qgis_plugin
 from .assess_classification import AssessClassification
 from .base import GeoDLAlgorithm
 from .classify_raster import ClassifyRaster
+from .classify_rasters import ClassifyRasters
 from .describe_model import DescribeModel
 from .export_onnx import ExportONNX
 from .export_tiles import ExportTiles
@@ -36,6 +37,7 @@ ALGORITHMS: tuple[type[GeoDLAlgorithm], ...] = (
     TrainClassifier,
     TuneClassifier,
     ClassifyRaster,
+    ClassifyRasters,
     AssessClassification,
     TrainForecaster,
     ForecastSeries,

@@ -23,6 +23,10 @@ class GridError(GeoDLError, ValueError):
     """Grids do not fit each other: no overlap, no CRS, degrees where metres are needed."""
 
 
+class NoOverlapError(GridError):
+    """What was chosen of a raster, by an extent or a mask, lies elsewhere."""
+
+
 class BandMismatchError(GeoDLError, ValueError):
     """A raster's bands are not those that a model was trained on."""
 

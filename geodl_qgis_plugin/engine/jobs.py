@@ -21,6 +21,7 @@ JOBS = {
     "trainclassifier": "classification.training_job",
     "tuneclassifier": "classification.tuning_job",
     "classifyraster": "classification.classification_job",
+    "classifyrasters": "classification.many_rasters_job",
     "assessclassification": "classification.assessment",
     "trainforecaster": "forecasting.training_job",
     "forecastseries": "forecasting.forecast_job",

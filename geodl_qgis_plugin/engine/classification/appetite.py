@@ -20,8 +20,17 @@ _LEAST_BYTES_PX = 160.0  # for nets that other libraries compute, whose tensors 
 SMALLEST_PX, _LARGEST_PX = 192**2, 1536**2
 
 
+_found: weakref.WeakKeyDictionary[nn.Module, float] = weakref.WeakKeyDictionary()
+
+
 def bytes_per_pixel(net: nn.Module, bands: int) -> float:
-    """Return how many bytes of tensors a pixel of a window takes at the worst moment."""
+    """Return how many bytes of tensors a pixel of a window takes at the worst moment; each net is tried once."""
+    if net not in _found:
+        _found[net] = _tried(net, bands)
+    return _found[net]
+
+
+def _tried(net: nn.Module, bands: int) -> float:
     side = up_to_multiple(TRIAL_PX, int(net.stride))  # type: ignore[arg-type]
     values = torch.zeros(1, bands, side, side, device=device_of(net))
     with torch.no_grad(), _Tensors() as tensors:

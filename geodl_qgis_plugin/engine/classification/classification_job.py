@@ -16,12 +16,12 @@ from typing import Any
 
 from ..dask_cluster import check_scheduler
 from ..environment import versions
-from ..errors import GeoDLError, GridError, OutputError, SettingsError
+from ..errors import GeoDLError, NoOverlapError, OutputError, SettingsError
 from ..files import all_or_none, check_output
 from ..messages import PartOfProgress, Progress
 from ..rasters.extent import window_of_extent
 from ..rasters.sources import fingerprint
-from ..rasters.stack import open_stack
+from ..rasters.stack import Stack, open_stack
 from ..settings import as_dict, option
 from .augmentation import NONE, allowed_symmetries
 from .blocks import Block, BlockWork
@@ -45,9 +45,9 @@ from .streaming import work_through
 from .turned import turned
 from .work_folder import WorkFolder
 
-_OUTPUTS = ("output", "confidence", "entropy", "probabilities", "applicability", "polygons")
+OUTPUTS = ("output", "confidence", "entropy", "probabilities", "applicability", "polygons")
 _VERSIONS = ("GeoDL", "NumPy", "PyTorch", "GDAL")  # of what maps are made with; others may be loaded or not
-_NO_MATTER = ("model", "scheduler", *_OUTPUTS)  # to what the maps hold: the model counts by its hash
+_NO_MATTER = ("model", "scheduler", *OUTPUTS)  # to what the maps hold: the model counts by its hash
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,64 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     Cancelled
         If it was stopped; the blocks that were finished are kept, and the same command goes on from there.
     """
-    outputs = {name: path for name in _OUTPUTS if (path := getattr(settings, name))}
-    for path in outputs.values():
+    for path in outputs_of(settings).values():
         check_output(path)
     if settings.scheduler:
         check_scheduler(settings.scheduler)
-    work = prepare(settings, progress)
+    result = finish_map(settings, prepare(settings, progress), progress)
+    progress.update(1.0)
+    return result
+
+
+def prepare(settings: Settings, progress: Progress) -> BlockWork:
+    """
+    Check the model and the rasters, and part the work into blocks.
+
+    Raises
+    ------
+    SourceError, ModelFileError, BandMismatchError, GridError, SettingsError
+        Each with a sentence.
+    """
+    model = model_for(settings, progress)
+    return work_of(settings, model, fit_bands(open_stack(settings.predictors), model, progress), progress)
+
+
+def model_for(settings: Settings, progress: Progress) -> Classifier:
+    """Read the model as it is to map: FAST, TURNS."""
+    if settings.fast and not processor_has_bfloat16():
+        progress.warning("FAST has no effect here: this processor does not have bfloat16.")
+    model = load_classifier(settings.model, fast=settings.fast and processor_has_bfloat16())
+    if settings.turns:
+        model = turned(model)
+        if allowed_symmetries(model.bands) == NONE:
+            progress.warning(
+                "TURNS changes nothing with this model: one of its bands is lit or measured from one side, or is half a vector."
+            )
+    return model
+
+
+def work_of(settings: Settings, model: Classifier, stack: Stack, progress: Progress) -> BlockWork:
+    """Return what is to be mapped of a stack with the model's bands, in blocks."""
+    check_pixel_size(stack.grid, model, progress)
+    area, mask = window_of_extent(settings.extent, stack.grid), None
+    if settings.mask:
+        mask = Mask(settings.mask, stack.grid)
+        area = area.shared(mask.window)
+        if not area.height or not area.width:
+            raise NoOverlapError(
+                "MASK and EXTENT do not overlap. Choose an extent on the mask, or leave one of them empty."
+            )
+    products = _products(settings, model)
+    if model.per_pixel:
+        return PixelBlocks(model, stack, area, products, mask)
+    return TileBlocks(model, stack, area, products, settings.stride or model.tile_size_px, mask)
+
+
+def finish_map(settings: Settings, work: BlockWork, progress: Progress) -> dict[str, Any]:
+    """Work out the blocks that are not there yet, and write the maps; return what was written."""
     folder = WorkFolder(settings.output, facts_of(settings, work))
     try:
-        with all_or_none(list(outputs.values())):
+        with all_or_none(list(outputs_of(settings).values())):
             blocks, failed = _finish_blocks(settings, work, folder, PartOfProgress(progress, 0.0, 0.85))
             counts = _write(settings, work, folder, blocks, PartOfProgress(progress, 0.85, 1.0))
     except OutputError:  # the disk is full, perhaps: nothing is left on it
@@ -104,43 +153,15 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         folder.remove()
     if not any(counts.values()):
         progress.warning("The map is empty: the rasters have no pixel with a value in every band there.")
-    progress.update(1.0)
-    return {name: getattr(settings, name) for name in _OUTPUTS} | {
+    return {name: getattr(settings, name) for name in OUTPUTS} | {
         "counts": counts,
         "failed_blocks": [list(block) for block in failed],
     }
 
 
-def prepare(settings: Settings, progress: Progress) -> BlockWork:
-    """
-    Check the model and the rasters, and part the work into blocks.
-
-    Raises
-    ------
-    SourceError, ModelFileError, BandMismatchError, GridError, SettingsError
-        Each with a sentence.
-    """
-    if settings.fast and not processor_has_bfloat16():
-        progress.warning("FAST has no effect here: this processor does not have bfloat16.")
-    model = load_classifier(settings.model, fast=settings.fast and processor_has_bfloat16())
-    stack = fit_bands(open_stack(settings.predictors), model, progress)
-    check_pixel_size(stack.grid, model, progress)
-    if settings.turns:
-        model = turned(model)
-        if allowed_symmetries(model.bands) == NONE:
-            progress.warning(
-                "TURNS changes nothing with this model: one of its bands is lit or measured from one side, or is half a vector."
-            )
-    area, mask = window_of_extent(settings.extent, stack.grid), None
-    if settings.mask:
-        mask = Mask(settings.mask, stack.grid)
-        area = area.shared(mask.window)
-        if not area.height or not area.width:
-            raise GridError("MASK and EXTENT do not overlap. Choose an extent on the mask, or leave one of them empty.")
-    products = _products(settings, model)
-    if model.per_pixel:
-        return PixelBlocks(model, stack, area, products, mask)
-    return TileBlocks(model, stack, area, products, settings.stride or model.tile_size_px, mask)
+def outputs_of(settings: Settings) -> dict[str, str]:
+    """Return the paths of what is to be written, by name."""
+    return {name: path for name in OUTPUTS if (path := getattr(settings, name))}
 
 
 def _products(settings: Settings, model: Classifier) -> list[Product]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import GridError
+from ..errors import NoOverlapError
 from ..rasters.grid import Grid, Window
 from ..training_data.vector_layers import Areas
 
@@ -20,7 +20,7 @@ class Mask:
 
     Raises
     ------
-    SourceError, GridError, SettingsError
+    SourceError, NoOverlapError, GridError, SettingsError
         If the layer is missing, has no CRS, holds no polygons, or none on the grid.
     """
 
@@ -28,7 +28,7 @@ class Mask:
         self._path, self._grid = path, grid
         self._areas: Areas | None = Areas(path, grid, "MASK")
         if not self._areas.count:
-            raise GridError(f"No polygon of the mask {path} lies on the rasters. Give a mask of the same ground.")
+            raise NoOverlapError(f"No polygon of the mask {path} lies on the rasters. Give a mask of the same ground.")
         self.window = self._areas.window
 
     def read(self, window: Window) -> npt.NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from osgeo import osr
 
-from ..errors import GridError, SettingsError
+from ..errors import GridError, NoOverlapError, SettingsError
 from .grid import Grid, Window
 
 
@@ -16,8 +16,10 @@ def window_of_extent(text: str, grid: Grid) -> Window:
     ------
     SettingsError
         If the text is no extent, ``west,east,south,north [EPSG:code]`` (the CRS may be left out).
-    GridError
+    NoOverlapError
         If the extent does not overlap the grid.
+    GridError
+        If it cannot be brought to the grid's CRS.
     """
     if not text.strip():
         return Window(0, 0, grid.height, grid.width)
@@ -43,5 +45,7 @@ def window_of_extent(text: str, grid: Grid) -> Window:
     bottom = min(int(np.ceil(rows.max() - 1e-6)), grid.height)
     right = min(int(np.ceil(columns.max() - 1e-6)), grid.width)
     if bottom <= top or right <= left:
-        raise GridError("EXTENT does not overlap the first raster. Choose an extent on the raster, and check its CRS.")
+        raise NoOverlapError(
+            "EXTENT does not overlap the first raster. Choose an extent on the raster, and check its CRS."
+        )
     return Window(top, left, bottom - top, right - left)

@@ -211,6 +211,11 @@ def guess_kind(name: str, unit: str = "") -> Kind:
     return "scalar"
 
 
+def raster_file(text: str) -> str:
+    """Return the path alone, without what chooses bands and resampling."""
+    return _parts(text)[0]
+
+
 def _is_plain_path(path: str) -> bool:
     """Whether a path is one of the file system, not GDAL's own (``NETCDF:a.nc:b``, ``/vsizip/``, XML, a service)."""
     return not (path.startswith(("/vsi", "<")) or re.match(r"^[A-Za-z0-9_]{2,}:", path))

@@ -7,6 +7,7 @@ for each window, with exact coordinates and a fixed kernel, so that a window's v
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import os
@@ -112,7 +113,13 @@ class Stack:
 
     def reopen(self) -> Stack:
         """Return the same stack with handles of its own, for another thread or process."""
-        return Stack(self._rasters, self.grid, self.bands)
+        other = copy.copy(self)
+        other._readers = None
+        return other
+
+    def on(self, grid: Grid) -> Stack:
+        """Return the same rasters on another grid."""
+        return Stack(self._rasters, grid, self.bands)
 
     def chosen(self, keep: Sequence[int]) -> Stack:
         """Return the stack with only the bands whose positions are given, in the order that they are given in."""
