@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,11 @@ from .test_training import QUICK, rule
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not of Windows")
 
-# The engine, with a checkpoint after every batch, that kills itself instead of putting its n-th whole file in its place.
+# The engine, with a checkpoint after every batch, that kills itself instead of putting its n-th whole file in its place, or
+# some seconds after it has said something.
 ENGINE = """
-import os, signal, sys
-from geodl_qgis_plugin.engine import __main__
+import os, signal, sys, threading, time
+from geodl_qgis_plugin.engine import __main__, messages
 from geodl_qgis_plugin.engine.classification import training
 training.KEEP_EVERY_S = 0.0
 training.FEWEST_BATCHES_BETWEEN_CHECKS = 1
@@ -35,7 +35,18 @@ def deadly(*paths):
         os.kill(os.getpid(), signal.SIGKILL)
     replace(*paths)
 os.replace = deadly
-sys.exit(__main__.main(sys.argv[2:]))
+words, after_s, line = sys.argv[2], float(sys.argv[3]), messages.LineProgress
+message, update = line.message, line.update
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+def heard(text):
+    if words and words in text:
+        threading.Timer(after_s, die).start() if after_s else die()
+    if after_s and text.startswith("Training ended"):
+        time.sleep(after_s + 60)  # the moment is one of training's, however quick that was
+line.message = lambda self, text: (message(self, text), heard(text))
+line.update = lambda self, share, text="": (update(self, share, text), heard(text))
+sys.exit(__main__.main(sys.argv[4:]))
 """
 
 
@@ -49,27 +60,18 @@ class Training:
         self.settings = folder / "settings.json"
         self.settings.write_text(json.dumps({**settings, "epochs": 3, "forest": True, "dropout": 0.2}))
 
-    def start(self, fatal_write=0):
-        command = [sys.executable, "-c", ENGINE, str(fatal_write), "trainclassifier", str(self.settings)]
-        return subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-
-    def run(self, fatal_write=0):
+    def run(self, fatal_write=0, fatal_words="", after_s=0.0):
         """Run to the end, however it comes; return the status and what was said."""
-        engine = self.start(fatal_write)
-        said, _ = engine.communicate()
-        return engine.returncode, said
-
-    def killed_at(self, text, after_s=0.0):
-        """Kill it some time after it has said something."""
-        engine = self.start()
-        for line in engine.stdout:
-            if text in line:
-                threading.Timer(after_s, engine.kill).start()
-                break
-        engine.communicate()
-        return engine.returncode
+        moment = [str(fatal_write), fatal_words, str(after_s)]
+        engine = subprocess.run(
+            [sys.executable, "-c", ENGINE, *moment, "trainclassifier", str(self.settings)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+        return engine.returncode, engine.stdout
 
     def told(self):
         """Return the model's weights, the report, and all of the model's description but what a clock says."""
@@ -106,8 +108,9 @@ def test_killed_at_many_moments(training, unbroken):
     folder = training.model.parent
     assert training.run(fatal_write=7)[0] == -signal.SIGKILL
     assert len(list(folder.glob(".m.*.training/.checkpoint.*.part.*"))) == 1
-    assert training.killed_at("Going on after epoch 0, batch 6", random.uniform(0.0, 0.5)) == -signal.SIGKILL
-    assert training.killed_at("Growing the forest") == -signal.SIGKILL
+    going_on = "Going on after epoch 0, batch 6"
+    assert training.run(fatal_words=going_on, after_s=random.uniform(0.01, 0.5))[0] == -signal.SIGKILL
+    assert training.run(fatal_words="Growing the forest")[0] == -signal.SIGKILL
     assert not training.model.exists()
     status, said = training.run(fatal_write=1)
     assert status == -signal.SIGKILL

@@ -16,7 +16,7 @@ from .test_training import QUICK, rule
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = str(ROOT / "geodl_qgis_plugin" / "run_engine.py")
-SOON_S = 15.0
+SOON_S = 60.0
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # tests share the machine
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not of Windows")
 
@@ -41,7 +41,7 @@ def endless(tmp_path):
     return ["trainclassifier", str(tmp_path / "settings.json")]
 
 
-def wait_for(what, seconds=60.0):
+def wait_for(what, seconds=180.0):
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "waited in vain"

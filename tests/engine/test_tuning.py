@@ -3,9 +3,10 @@
 import csv
 import json
 import os
-import re
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 optuna = pytest.importorskip("optuna")
 
 from geodl_qgis_plugin.engine.classification import training
-from geodl_qgis_plugin.engine.classification.study import finished, open_study, revive
+from geodl_qgis_plugin.engine.classification.study import begun, finished, is_wanted, open_study, revive
 from geodl_qgis_plugin.engine.errors import Cancelled, OutputError, SettingsError
 from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
@@ -26,12 +27,30 @@ from .test_training import rule
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parents[2]
+# The engine, with a checkpoint after every batch, that kills itself in its third trial before the batch that it is told;
+# told -1, its first trial waits until another process has begun one.
 ENGINE = """
-import sys
+import os, signal, sys, time
 from geodl_qgis_plugin.engine import __main__
-from geodl_qgis_plugin.engine.classification import training
+from geodl_qgis_plugin.engine.classification import steps, training, tuning_job
+training.KEEP_EVERY_S = 0.0
 training.FEWEST_BATCHES_BETWEEN_CHECKS = 1
-sys.exit(__main__.main(sys.argv[1:]))
+fatal, trial, taken = int(sys.argv[1]), None, 0
+value, take = tuning_job._Tuning._value, steps.Steps.take
+def begun(self, begun_trial, progress):
+    global trial
+    while fatal == -1 and trial is None and len(self.study.trials) < 2:
+        time.sleep(0.1)
+    trial = begun_trial.number
+    return value(self, begun_trial, progress)
+def counted(self, *arguments):
+    global taken
+    taken += trial == 2
+    if taken and taken == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return take(self, *arguments)
+tuning_job._Tuning._value, steps.Steps.take = begun, counted
+sys.exit(__main__.main(sys.argv[2:]))
 """
 
 
@@ -58,19 +77,28 @@ def settings(tiles, folder, **options):
 @pytest.fixture(scope="module")
 def unbroken(tiles, tmp_path_factory):
     """Tune once; return the settings and the result."""
-    given = settings(tiles, tmp_path_factory.mktemp("unbroken"))
-    return given, run_job("tuneclassifier", given, SilentProgress())
+    folder = tmp_path_factory.mktemp("unbroken")
+    given = settings(tiles, folder / "out")
+    return given, tuned(given, folder / "settings.json")
 
 
-def engine(given, file):
+def engine(given, file, fatal_batch=0):
     file.write_text(json.dumps(given))
     return subprocess.Popen(
-        [sys.executable, "-c", ENGINE, "tuneclassifier", str(file)],
+        [sys.executable, "-c", ENGINE, str(fatal_batch), "tuneclassifier", str(file)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def tuned(given, file):
+    """Tune in a process of its own, whose sums have the order of one thread, whatever other tests set; return the result."""
+    worker = engine(given, file)
+    said, _ = worker.communicate()
+    assert worker.returncode == 0, said[-1000:]
+    return json.loads(said.splitlines()[-1])["result"]
 
 
 def study(path):
@@ -109,18 +137,12 @@ def test_what_comes_out(unbroken):
 def test_a_killed_tuning_comes_to_the_same_study(tiles, unbroken, tmp_path):
     """Killed in the third trial: that one is tried again, and all proposals and scores are those of the unbroken study."""
     given = settings(tiles, tmp_path / "out")
-    process = engine(given, tmp_path / "settings.json")
-    for line in process.stdout:
-        if '"Trial 2: ' in line:
-            break
-    for line in process.stdout:
-        if re.search(r"Epoch [2-9] of", line):  # not every epoch is told of
-            process.kill()
-            break
+    process = engine(given, tmp_path / "settings.json", fatal_batch=13)
     process.communicate()
+    assert process.returncode == -signal.SIGKILL
     assert not Path(given["output"]).exists()
     assert [trial.state.name for trial in study(tmp_path / "out" / "m.study.db").trials][2:] == ["RUNNING"]
-    result = run_job("tuneclassifier", given, SilentProgress())
+    result = tuned(given, tmp_path / "settings.json")
     trials = [trial for trial in study(tmp_path / "out" / "m.study.db").trials if trial.state.name != "FAIL"]
     whole = study(Path(unbroken[0]["output"]).with_suffix(".study.db")).trials
     assert len(trials) == len(whole) == 4
@@ -149,8 +171,9 @@ def test_two_workers_share_a_study(tiles, tmp_path, ending):
     shared = str(tmp_path / f"shared.{ending}")
     options = {"study": shared, "trials": 4, "epochs": 2, "report": None}
     given = [settings(tiles, tmp_path / name, **options) for name in ("one", "other")]
-    workers = [engine(each, tmp_path / f"{i}.json") for i, each in enumerate(given)]
-    said = [worker.communicate()[0] for worker in workers]
+    workers = [engine(each, tmp_path / f"{i}.json", -1) for i, each in enumerate(given)]
+    with ThreadPoolExecutor(2) as readers:
+        said = list(readers.map(lambda worker: worker.communicate()[0], workers))
     assert [worker.returncode for worker in workers] == [0, 0], said[0][-500:] + said[1][-500:]
     made = [text.count(" has a score of ") + text.count("was given up") for text in said]
     assert sum(made) == 4
@@ -160,6 +183,21 @@ def test_two_workers_share_a_study(tiles, tmp_path, ending):
     first, second = (read_model(each["output"]).weights for each in given)
     for name, array in first.items():
         np.testing.assert_array_equal(second[name], array)
+
+
+def test_one_trial_too_many(tmp_path):
+    """Of two processes that begin the last trial at the same moment the later is told no, unless the earlier one dies."""
+    made = open_study(str(tmp_path / "s.db"), "s", 0)
+    for _ in range(2):
+        made.tell(made.ask(), 0.5)
+    quicker, later = made.ask(), made.ask()
+    assert is_wanted(made, quicker.number, 3)
+    assert not is_wanted(made, later.number, 3)
+    made.tell(later, state=optuna.trial.TrialState.FAIL)
+    revive(made)
+    assert [trial.number for trial in begun(made)] == [0, 1, 2]
+    made.tell(quicker, state=optuna.trial.TrialState.FAIL)
+    assert is_wanted(made, made.ask().number, 3)
 
 
 def test_trials_of_dead_processes(tmp_path):

@@ -169,6 +169,22 @@ def finished(study: optuna.Study) -> int:
     return sum(trial.state.is_finished() and not died(trial) for trial in study.get_trials(deepcopy=False))
 
 
+def is_wanted(study: optuna.Study, number: int, wanted: int) -> bool:
+    """
+    Whether a trial is among the first ``wanted``: two processes that see one missing at the same moment begin two.
+
+    The database numbers trials one after the other, so of several only those after the last wanted one are told no. Of those
+    before, the ones that died do not count.
+    """
+    before = [trial for trial in study.get_trials(deepcopy=False) if trial.number < number]
+    return sum(not died(trial) for trial in before) < wanted
+
+
+def begun(study: optuna.Study) -> list[Any]:
+    """Return the trials that were begun in earnest: not those of which there were too many."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name != "FAIL" or trial.params]
+
+
 def _is_gone(said: Mapping[str, Any]) -> bool:
     if said.get("run") == _RUN or "host" not in said:
         return False

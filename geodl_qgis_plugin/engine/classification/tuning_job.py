@@ -31,7 +31,7 @@ from .course import Check, Standing, score_of_check
 from .fitting import CHECKPOINT, LEARNING_RATES, architecture_of, check_parts, fit
 from .networks import does
 from .search_space import suggested
-from .study import finished, open_study, revive, under_way
+from .study import finished, is_wanted, open_study, revive, under_way
 from .training_settings import Settings as TrainingSettings
 from .tuning_report import add_tuning, write_trials
 from .tuning_settings import Settings
@@ -141,7 +141,7 @@ class _Tuning:
                 part = PartOfProgress(
                     progress, done / self.settings.trials, min(done + 1, self.settings.trials) / self.settings.trials
                 )
-                self.study.optimize(partial(self._value, progress=part), n_trials=1, catch=(_Unworkable,))
+                self.study.optimize(partial(self._value, progress=part), n_trials=1, catch=(_Unworkable, _TooMany))
                 self._tidy()
                 waiting = False
                 continue
@@ -173,6 +173,8 @@ class _Tuning:
         import optuna  # noqa: PLC0415
 
         with under_way(trial):
+            if not is_wanted(self.study, trial.number, self.settings.trials):
+                raise _TooMany("Another process was quicker.")
             chosen = self.settings_of(trial)
             told = ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
             progress.message(f"Trial {trial.number}: {told}.")
@@ -244,6 +246,10 @@ class _Tuning:
                 raise
             return False
         return True
+
+
+class _TooMany(GeoDLError):
+    """A trial that two processes began at the same moment, where one was missing."""
 
 
 class _Unworkable(GeoDLError):

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..reports.page import Page
 from ..tables import write_table
+from .study import begun
 
 if TYPE_CHECKING:
     import optuna
@@ -22,7 +23,7 @@ _SLICES = 4  # settings side by side
 
 def add_tuning(page: Page, study: optuna.Study, best: Any, where: str) -> None:
     """Add a section on the trials to the report of the best model."""
-    trials = study.get_trials(deepcopy=False)
+    trials = begun(study)
     counts = {state: sum(trial.state.name == state for trial in trials) for state in ("COMPLETE", "PRUNED", "FAIL")}
     page.section("How the settings were found")
     page.text(
@@ -133,7 +134,7 @@ def _varied(study: optuna.Study) -> list[str]:
 
 def write_trials(path: str | Path, study: optuna.Study) -> None:
     """Write a table with one row a trial: state, scores, settings, and why it failed."""
-    trials = study.get_trials(deepcopy=False)
+    trials = begun(study)
     kinds: dict[str, type] = {}
     for trial in trials:
         for name, value in trial.params.items():
