@@ -81,6 +81,22 @@ class BlockWork(abc.ABC):
             What `read` returned, if it was called before.
         """
         scores = self.score(block, self.read(block) if given is None else given)
+        return self._stored(scores)
+
+    def compute_together(self, given: Sequence[tuple[Block, Any]]) -> list[Mapping[str, npt.NDArray[Any]]]:
+        """Return the arrays of several blocks, which a GPU works out at once; ``given`` has what `read` returned of each."""
+        return [self._stored(scores) for scores in self.score_together(given)]
+
+    def score_together(self, given: Sequence[tuple[Block, Any]]) -> list[Scores | None]:
+        """Return what the model says of several blocks."""
+        return [self.score(block, read) for block, read in given]
+
+    @property
+    def at_once(self) -> int:
+        """How many blocks are best worked out together."""
+        return 1
+
+    def _stored(self, scores: Scores | None) -> Mapping[str, npt.NDArray[Any]]:
         return {} if scores is None else {product.name: product.stored(scores) for product in self.products}
 
     def for_thread(self) -> BlockWork:

@@ -27,7 +27,7 @@ from .augmentation import NONE, allowed_symmetries
 from .blocks import Block, BlockWork
 from .classifier import Classifier, load_classifier
 from .cluster_blocks import what_failed, work_through_cluster
-from .devices import processor_has_bfloat16
+from .devices import best_device
 from .fitting_bands import check_pixel_size, fit_bands
 from .joining import FinishedMap
 from .map_mask import Mask
@@ -106,15 +106,19 @@ def prepare(settings: Settings, progress: Progress) -> BlockWork:
 
 def model_for(settings: Settings, progress: Progress) -> Classifier:
     """Read the model as it is to map: FAST, TURNS."""
-    if settings.fast and not processor_has_bfloat16():
-        progress.warning("FAST has no effect here: this processor does not have bfloat16.")
-    model = load_classifier(settings.model, fast=settings.fast and processor_has_bfloat16())
+    device, has_bfloat16 = best_device()
+    if settings.fast and not has_bfloat16:
+        where = "processor" if device.type == "cpu" else "graphics card"
+        progress.warning(f"FAST has no effect here: this {where} does not have bfloat16.")
+    model = load_classifier(settings.model, fast=settings.fast and has_bfloat16)
     if settings.turns:
         model = turned(model)
         if allowed_symmetries(model.bands) == NONE:
             progress.warning(
                 "TURNS changes nothing with this model: one of its bands is lit or measured from one side, or is half a vector."
             )
+    if not settings.scheduler:
+        progress.message(model.runner.compute.sentence("Mapping"))
     return model
 
 
@@ -192,6 +196,7 @@ def _finish_blocks(
     if len(left) < len(work.blocks):
         progress.message(f"Going on: {len(work.blocks) - len(left)} of {len(work.blocks)} blocks were finished before.")
     if not settings.scheduler or not left:
+        work.model.runner.progress = progress
         work_through(work, left, folder.put, progress)
         return work.blocks, []
     failed = work_through_cluster(settings.scheduler, work, left, folder, progress)
@@ -227,6 +232,7 @@ def facts_of(settings: Settings, work: BlockWork) -> dict[str, Any]:
         "bands": [band.as_dict() for band in work.stack.bands],
         "grid": work.grid.as_dict(),
         "blocks": [*work.blocks[:2], len(work.blocks)],
+        "device": work.model.runner.compute.device.type,
         "products": [product.name for product in work.products],
         "settings": {name: value for name, value in as_dict(settings).items() if name not in _NO_MATTER},
         "versions": {name: version for name, version in versions().items() if name in _VERSIONS},

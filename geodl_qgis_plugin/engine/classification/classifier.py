@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..training_data.tile_set import TileSet
 from .applicability import Applicability
 from .calibration import Calibrated, temperature_of
 from .metrics import Accuracy
+from .net_runner import NetRunner
 from .networks import EACH_PIXEL, GUEST, Architecture
 from .prediction import ready_for_maps
 from .training import Trained
@@ -61,6 +63,11 @@ class Classifier:
     def per_pixel(self) -> bool:
         """Whether pixels get a class each, and not tiles."""
         return self.architecture.task == EACH_PIXEL
+
+    @cached_property
+    def runner(self) -> NetRunner:
+        """What runs the net on the best device that is there; all maps made with this classifier share it."""
+        return NetRunner(self.net, self.fast)
 
 
 def load_classifier(path: str | Path, *, fast: bool = False, plain: bool = False) -> Classifier:

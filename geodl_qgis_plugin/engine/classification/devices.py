@@ -1,4 +1,4 @@
-"""What a net is trained on, and how precisely: CUDA, then Apple's GPU, then the processor."""
+"""What a net is trained on and maps on, and how precisely: CUDA, then Apple's GPU, then the processor."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Compute:
     low: torch.dtype | None = None
 
     def precision(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context in which the net is run while it trains."""
+        """Return the context in which the net is run."""
         if self.low is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.low)
@@ -39,7 +39,7 @@ class Compute:
         """Put an array on the device; no copy on the processor."""
         return torch.from_numpy(array).to(self.device)
 
-    def sentence(self) -> str:
+    def sentence(self, doing: str = "Training") -> str:
         """Say what is used."""
         if self.device.type == "cuda":
             where = f"the graphics card {torch.cuda.get_device_name(self.device)}"
@@ -48,7 +48,7 @@ class Compute:
         else:
             where = f"the processor ({torch.get_num_threads()} threads)"
         how = "in float32" if self.low is None else "in mixed precision (bfloat16 and float32)"
-        return f"Training on {where}, {how}."
+        return f"{doing} on {where}, {how}."
 
     def forget(self) -> None:
         """Give back what memory the device keeps for later."""
@@ -65,24 +65,26 @@ def choose_compute(precision: str, progress: Progress) -> Compute:
     ``automatic`` takes bfloat16 on a GPU that has it, and float32 on the processor, whose results were what all measured
     scores rest on. Where bfloat16 was asked for and is only imitated, a warning says so.
     """
-    if torch.cuda.is_available():
-        # each of torchrun's processes on a machine takes a card of its own
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-        torch.cuda.set_device(device)
-        torch.backends.cudnn.deterministic = True  # the same seed gives the same net
-        has_low = torch.cuda.get_device_capability(device) >= (8, 0)
-    elif torch.backends.mps.is_available():
-        device = torch.device("mps")
-        has_low = _mps_has_bfloat16()
-    else:
-        device = torch.device("cpu")
-        has_low = processor_has_bfloat16()
+    device, has_low = best_device()
     if precision == "bfloat16" and not has_low:
         progress.warning(
             "PRECISION is bfloat16, which this device does not have and only imitates, slowly. float32 is the faster one here."
         )
     low = precision == "bfloat16" or (precision == "automatic" and has_low and device.type != "cpu")
     return Compute(device, torch.bfloat16 if low else None)
+
+
+def best_device(*, processor: bool = False) -> tuple[torch.device, bool]:
+    """Return the best device that is there, or the processor if that is asked for, and whether it has bfloat16."""
+    if torch.cuda.is_available() and not processor:
+        # each of torchrun's processes on a machine takes a card of its own
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.deterministic = True  # the same seed gives the same net, the same command the same map
+        return device, torch.cuda.get_device_capability(device) >= (8, 0)
+    if torch.backends.mps.is_available() and not processor:
+        return torch.device("mps"), _mps_has_bfloat16()
+    return torch.device("cpu"), processor_has_bfloat16()
 
 
 def processor_has_bfloat16() -> bool:

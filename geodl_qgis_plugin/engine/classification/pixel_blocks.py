@@ -16,7 +16,8 @@ from .blocks import Block, BlockWork
 from .classifier import Classifier
 from .map_mask import Mask
 from .map_products import Product, Scores, wants_applicability
-from .prediction import Reading, padded, probabilities_of, reading_of, up_to_multiple
+from .net_runner import PixelWindow
+from .prediction import Reading, padded, reading_of, up_to_multiple
 
 CORE_PX = 0  # side of a block; 0 makes them as large as the memory that a window may take allows
 BUDGET_BYTES = 560 * 2**20  # of a window's tensors
@@ -44,6 +45,7 @@ class PixelBlocks(BlockWork):
         self._halo_px = max(model.halo_px, HALO_PX if wants_applicability(products) else 0)
         halo = up_to_multiple(self._halo_px, self._stride)
         down, across = self._sides(halo)
+        model.runner.expect(len(stack.bands), (down + 2 * halo) * (across + 2 * halo))
         self.blocks = []
         held = stack.block_size[0] + down + 2 * halo  # rows that a row of blocks touches
         columns = stack.hold(held, _CACHE_BYTES) // across * across or across
@@ -75,12 +77,23 @@ class PixelBlocks(BlockWork):
         valid = np.isfinite(values[:, rows, columns]).all(axis=0)
         return _Given(values, valid if self.mask is None else valid & self.mask.read(reading.core))
 
+    @property
+    def at_once(self) -> int:
+        """As many windows as the device holds."""
+        return self.model.runner.at_once
+
     def score(self, block: Block, given: _Given) -> Scores | None:
         """Run the net over the window."""
-        if not given.valid.any():
-            return None
+        return self.score_together([(block, given)])[0]
+
+    def score_together(self, given: Sequence[tuple[Block, _Given]]) -> list[Scores | None]:
+        """Run the net over windows, those of one size at once."""
+        windows = [PixelWindow(self._reading(block), read.values) for block, read in given if read.valid.any()]
+        found = iter(self.model.runner.probabilities(windows, self._halo_px))
+        return [self._scores(block, read, next(found)) if read.valid.any() else None for block, read in given]
+
+    def _scores(self, block: Block, given: _Given, probabilities: npt.NDArray[np.float32]) -> Scores:
         reading = self._reading(block)
-        probabilities = probabilities_of(self.model.net, given.values, reading)
         rows, columns = reading.core.from_origin(reading.outer).slices
         area = None
         if self.model.applicability is not None and wants_applicability(self.products):

@@ -22,6 +22,7 @@ from .blocks import Block, BlockWork
 from .classifier import Classifier
 from .map_mask import Mask
 from .map_products import Product, Scores, wants_applicability
+from .net_runner import NoRoom
 
 _LARGEST_VALUES = 24 * 2**20  # of a block's predictors: bounds the memory of its activations
 _BATCH_VALUES = 4 * 2**20
@@ -31,6 +32,12 @@ _TILES_AT_ONCE, _VALUES_AT_ONCE = 32, 2**18
 class _Given(NamedTuple):
     values: npt.NDArray[np.float32]  # (band, row, column) of the block, or (tile, band, row, column)
     valid: npt.NDArray[np.bool_]  # (row, column) of tiles
+
+
+class _Strip(NamedTuple):
+    values: npt.NDArray[np.float32]  # (band, row, column)
+    height: int  # in tiles
+    width: int
 
 
 class TileBlocks(BlockWork):
@@ -120,18 +127,30 @@ class TileBlocks(BlockWork):
         cut = sliding_window_view(strip, self.size, axis=2)[:, :, :: self.step]  # (band, row, tile, column)
         return np.ascontiguousarray(cut.transpose(2, 0, 1, 3))
 
+    def _slid(self, strip: _Strip) -> torch.Tensor:
+        """Return logits (class, row, column) of all tiles of a block; in parts when memory runs out."""
+        single = strip.height == strip.width == 1
+        try:
+            logits = self.model.runner.logits(np.ascontiguousarray(strip.values)[None], smaller=not single)[0]
+        except NoRoom:
+            logits = None
+        if logits is None:
+            along = 1 if strip.height >= strip.width else 2
+            return torch.cat([self._slid(part) for part in _parts(*strip, self.size, self.step)], dim=along)
+        every = self.step // self._stride
+        return logits[:, ::every, ::every][:, : strip.height, : strip.width]
+
     @torch.inference_mode()
     def score(self, block: Block, given: _Given) -> Scores | None:
         """Slide the net over the block, or run it over the batch."""
         if not given.valid.any():
             return None
-        net, values = self.model.net, torch.from_numpy(given.values)
+        runner, values = self.model.runner, given.values
         if self.dense:
-            every = self.step // self._stride
-            logits = net(values[None])[0, :, ::every, ::every][:, : block.height, : block.width]
+            logits = self._slid(_Strip(values, block.height, block.width))
         else:
-            some = max(_VALUES_AT_ONCE // values[0].numel(), _TILES_AT_ONCE)
-            parts = [net(values[i : i + some])[:, :, 0, 0] for i in range(0, len(values), some)]
+            some = max(_VALUES_AT_ONCE // values[0].size, _TILES_AT_ONCE)
+            parts = [runner.logits(values[i : i + some])[:, :, 0, 0] for i in range(0, len(values), some)]
             logits = torch.cat(parts).T.reshape(-1, block.height, block.width)
         area = None
         if self.model.applicability is not None and wants_applicability(self.products):
@@ -141,6 +160,15 @@ class TileBlocks(BlockWork):
                 flat = self.model.applicability.of_tiles(given.values, self.model.bands)
                 area = flat.reshape(2, block.height, block.width)
         return Scores(torch.softmax(logits, dim=0).numpy(), given.valid, applicability=area)
+
+
+def _parts(values: npt.NDArray[np.float32], height: int, width: int, size: int, step: int) -> list[_Strip]:
+    """Return two parts of a block of tiles, upper and lower or left and right, each with all of its tiles' pixels."""
+    first = max(height, width) // 2
+    pixels, start = (first - 1) * step + size, first * step
+    if height >= width:
+        return [_Strip(values[:, :pixels], first, width), _Strip(values[:, start:], height - first, width)]
+    return [_Strip(values[:, :, :pixels], height, first), _Strip(values[:, :, start:], height, width - first)]
 
 
 def _tile_grid(grid: Grid, size: int, step: int, rows: int, columns: int) -> Grid:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..environment import trim_memory
@@ -27,7 +29,7 @@ class _End:
         self.error = error
 
 
-def ahead(things: Iterable[A], depth: int = _DEPTH) -> Iterator[A]:
+def ahead(things: Iterable[A], depth: int = _DEPTH) -> Generator[A, None, None]:
     """Yield what an iterable yields, made in a thread of its own a few steps ahead until nobody takes any more."""
     line: queue.Queue[Any] = queue.Queue(depth)
     ended = threading.Event()
@@ -112,10 +114,14 @@ def work_through(
         Between two blocks, if it was asked for.
     """
     with Behind(keep) as keep_behind:
-        for number, (block, given) in enumerate(ahead(((block, work.read(block)) for block in blocks), depth=1)):
-            if progress.cancelled():
-                raise Cancelled(f"Classifying was stopped after {number} of {len(blocks)} blocks.")
-            keep_behind(block, work.compute(block, given))
-            del given
-            trim_memory(_TRIM_ABOVE_BYTES)
-            progress.update((number + 1) / len(blocks), "Classifying")
+        done, read = 0, ahead(((block, work.read(block)) for block in blocks), depth=work.at_once)
+        with contextlib.closing(read):
+            while some := list(itertools.islice(read, work.at_once)):
+                if progress.cancelled():
+                    raise Cancelled(f"Classifying was stopped after {done} of {len(blocks)} blocks.")
+                for (block, _), arrays in zip(some, work.compute_together(some)):
+                    keep_behind(block, arrays)
+                done += len(some)
+                del some
+                trim_memory(_TRIM_ABOVE_BYTES)
+                progress.update(done / len(blocks), "Classifying")

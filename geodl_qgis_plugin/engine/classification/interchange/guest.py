@@ -88,6 +88,7 @@ class Guest(nn.Module):
         What it sees where there is no data, in each band's own units; NaN for one that masks nodata itself.
     """
 
+    processor_only = True  # which providers of ONNX Runtime there are depends on its package
     offset: Tensor
     scale: Tensor
     fill: Tensor
@@ -121,6 +122,7 @@ class Guest(nn.Module):
     def forward(self, values: Tensor, derived: Tensor | None = None) -> Tensor:
         """Return logits; ``derived`` is what GeoDL's own nets may be given, and is not used."""
         shape = (1, -1, 1, 1)
+        values = values.cpu()
         known = torch.where(torch.isfinite(values), values, self.fill.view(shape))
         scaled = (known - self.offset.view(shape)) / self.scale.view(shape)
         array = scaled.numpy()

@@ -29,6 +29,7 @@ class PixelForest(nn.Module):
 
     tile_size_px = None
     stride = 1
+    processor_only = True
 
     def __init__(
         self, intake: Intake, classes: int, *, spacing_m: Sequence[float], widths: Sequence[int], scales: Sequence[int]
@@ -63,6 +64,8 @@ class TileForest(nn.Module):
 
     Given more than a tile, it returns the logits of the tiles that lie side by side in it.
     """
+
+    processor_only = True
 
     def __init__(self, intake: Intake, classes: int, *, tile_size_px: int) -> None:
         super().__init__()

@@ -49,6 +49,7 @@ class Surroundings(nn.Module):
 
     tile_size_px = None
     stride = 1
+    processor_only = True
     centre: Tensor
     spread: Tensor
 
