@@ -61,8 +61,8 @@ class MappingAlgorithm(GeoDLAlgorithm):
         self.add(
             QgsProcessingParameterBoolean(self.FAST, self.tr("Fast"), defaultValue=False),
             help=self.tr(
-                "Let the net compute with half the digits (bfloat16) where the processor or graphics card can: half the time, a few "
-                "pixels in a thousand get another class. Without it the map is exact."
+                "Let the net compute with half the digits (bfloat16) where the processor or graphics card can: half the time, "
+                "and a few pixels in a thousand get another class. Without it the map is exact."
             ),
             advanced=True,
         )
