@@ -13,6 +13,7 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
 from geodl_qgis_plugin.engine.bands import Band
 from geodl_qgis_plugin.engine.classification import forest as growing
+from geodl_qgis_plugin.engine.classification import pieces, tree_growth
 from geodl_qgis_plugin.engine.classification.classifier import load_classifier
 from geodl_qgis_plugin.engine.classification.networks import Architecture, choose_architecture, ensemble_of
 from geodl_qgis_plugin.engine.classification.networks.statistics import tile_statistics
@@ -110,6 +111,39 @@ def test_trees_that_lead_astray_are_refused(name, value):
     _, trees = grown(RandomForestClassifier)
     with pytest.raises(RuntimeError, match="The trees are damaged"):
         Trees(7, 4).load_state_dict(spoilt(trees.state_dict(), name, 0, value))
+
+
+@pytest.mark.parametrize("kind", ["forest", "extra trees"])
+def test_trees_grown_in_lots_are_those_grown_at_once(kind, tmp_path):
+    """Bit for bit scikit-learn's, whether growing was broken off or not."""
+    random = np.random.default_rng(0)
+    features = random.normal(size=(300, 5)).astype(np.float32)
+    wanted = (features[:, 0] + random.normal(0, 0.5, 300) > 0).astype(np.int64)
+    scikit = RandomForestClassifier if kind == "forest" else ExtraTreesClassifier
+    counts = np.bincount(wanted)
+    weights = (counts[wanted] / len(wanted)) ** -0.5
+    whole = scikit(25, min_samples_leaf=2, max_features="sqrt", random_state=3).fit(features, wanted, weights)
+    expected = Trees(5, 2)
+    expected.take([tree.tree_ for tree in whole.estimators_], np.arange(2))
+
+    def grown(go_on):
+        trees = Trees(5, 2)
+        kept = pieces.Pieces(tmp_path / "pieces")
+        options = {"class_weight": 0.5, "seed": 3, "trees": 25, "at_once": 10, "kept": kept, "name": "trees"}
+        tree_growth.grow_trees(trees, kind, features, wanted, go_on=go_on, **options)
+        return trees
+
+    def broken(number, last):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        grown(broken)
+    assert len(list((tmp_path / "pieces").iterdir())) == 1
+    lots = []
+    trees = grown(lambda number, last: lots.append((number, len(last["roots"]))) or True)
+    assert lots == [(10, 10), (20, 10), (25, 5)]
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(tensor, trees.state_dict()[name]), name
 
 
 @settings(max_examples=150, deadline=None)
@@ -374,6 +408,8 @@ def test_stopping_keeps_the_trees_that_stand(tiles, tmp_path):
         result = run_job("trainclassifier", settings, Stop("Growing the forest, 20"))
         assert result["cancelled"]
         assert len(read_model(tmp_path / "m.geodl").weights["trees.roots"]) == 20
+        assert run_job("trainclassifier", settings, SilentProgress())["cancelled"] is False  # the same command goes on
+        assert len(read_model(tmp_path / "m.geodl").weights["trees.roots"]) == 60
         settings["output"] = str(tmp_path / "none.geodl")
         with pytest.raises(Cancelled):
             run_job("trainclassifier", settings, Stop(""))

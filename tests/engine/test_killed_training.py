@@ -73,14 +73,15 @@ class Training:
         )
         return engine.returncode, engine.stdout
 
-    def told(self):
-        """Return the model's weights, the report, and all of the model's description but what a clock says."""
-        file = read_model(self.model)
-        item = json.loads(json.dumps(file.item))
-        del item["properties"]["datetime"]
-        for check in item["properties"]["geodl:classifier"]["training"]["history"]:
-            del check["seconds"]
-        return file.weights, self.report.read_text(), item
+
+def told(model, report):
+    """Return a model's weights, the report, and all of the model's description but what a clock says."""
+    file = read_model(model)
+    item = json.loads(json.dumps(file.item))
+    del item["properties"]["datetime"]
+    for check in item["properties"]["geodl:classifier"]["training"]["history"]:
+        del check["seconds"]
+    return file.weights, report.read_text(encoding="utf-8"), item
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +93,11 @@ def training(tmp_path_factory):
 def unbroken(training):
     status, said = training.run()
     assert status == 0, said[-1000:]
-    told = training.told()
+    found = told(training.model, training.report)
     assert sorted(path.name for path in training.model.parent.iterdir()) == ["m.geodl", "r.html"]
     training.model.unlink()
     training.report.unlink()
-    return told
+    return found
 
 
 def test_killed_at_many_moments(training, unbroken):
@@ -119,7 +120,7 @@ def test_killed_at_many_moments(training, unbroken):
     assert len(list(folder.glob(".m.*.part.geodl"))) == 1
     status, said = training.run()
     assert status == 0, said[-1000:]
-    weights, report, item = training.told()
+    weights, report, item = told(training.model, training.report)
     for name, array in unbroken[0].items():
         np.testing.assert_array_equal(weights[name], array, err_msg=name)
     assert report == unbroken[1]

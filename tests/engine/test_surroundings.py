@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
 from geodl_qgis_plugin.engine.bands import Band
-from geodl_qgis_plugin.engine.classification import surroundings_training
+from geodl_qgis_plugin.engine.classification import forest, pieces, surroundings_nets, surroundings_training, training
 from geodl_qgis_plugin.engine.classification.classifier import load_classifier
+from geodl_qgis_plugin.engine.classification.metrics import score_of_shares
 from geodl_qgis_plugin.engine.classification.networks import choose_architecture
 from geodl_qgis_plugin.engine.classification.networks.surroundings import Surroundings
 from geodl_qgis_plugin.engine.classification.prediction import (
@@ -19,7 +20,7 @@ from geodl_qgis_plugin.engine.classification.prediction import (
     ready_for_maps,
     receptive_halo_px,
 )
-from geodl_qgis_plugin.engine.classification.surroundings_training import choose_weights, columns_of, score_of
+from geodl_qgis_plugin.engine.classification.surroundings_training import choose_weights, columns_of
 from geodl_qgis_plugin.engine.errors import Cancelled, ModelFileError
 from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
@@ -27,8 +28,11 @@ from geodl_qgis_plugin.engine.model_file import read_model
 from geodl_qgis_plugin.engine.rasters.grid import Grid, Window
 
 from .planted import write_raster
+from .test_killed_training import told
 from .test_networks import in_one_pass, in_windows, raster
 from .test_tile_set import UTM, extract
+from .test_training import same_weights
+from .test_watched_training import Looking
 
 torch.set_num_threads(1)
 DEM, RATIO = Band("dem", "m"), Band("ratio", "")
@@ -120,8 +124,8 @@ def test_weights_are_chosen_by_the_score():
     wrong = np.roll(right, 1, axis=1) * 0.9 + 0.1 / 3
     assert choose_weights([right, right, right], wanted) == pytest.approx([1 / 3] * 3)
     assert choose_weights([wrong, right, wrong], wanted)[1] >= 0.5
-    assert score_of(right, wanted) == 1.0
-    assert score_of(np.roll(right, 1, axis=1), wanted) == 0.0
+    assert score_of_shares(right, wanted) == 1.0
+    assert score_of_shares(np.roll(right, 1, axis=1), wanted) == 0.0
     unsure = right * 0.4 + 0.2
     assert choose_weights([wrong, unsure], wanted) == [0.0, 1.0]
 
@@ -169,12 +173,11 @@ def small():
     """Fewer and smaller members; the windows that are tried fit the small raster."""
     names = {"TREES": 20, "TRIAL_TREES": 10, "STEPS": 60, "TRIAL_STEPS": 60, "BATCH": 512, "TREE_PIXELS": 4000}
     names |= {"CHOICES_PX": ((3, 5), (3, 5, 15)), "WIDEST_PX": (3, 5, 15)}
-    before = {name: getattr(surroundings_training, name) for name in names}
-    for name, value in names.items():
-        setattr(surroundings_training, name, value)
-    yield
-    for name, value in before.items():
-        setattr(surroundings_training, name, value)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in names.items():
+            patch.setattr(surroundings_training, name, value)
+        patch.setattr(surroundings_nets, "BATCH", names["BATCH"])
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -215,13 +218,51 @@ def test_a_planted_wide_pattern_is_learnt(trained, tiles):
     assert (found == tiles.labels)[scored].mean() == pytest.approx(result["accuracy"], abs=1e-3)
 
 
-def test_one_seed_is_one_model(trained, tiles, tmp_path):
-    """Bit for bit."""
-    train(tiles, tmp_path / "again.geodl")
-    first, second = read_model(trained[0]).weights, read_model(tmp_path / "again.geodl").weights
-    assert first.keys() == second.keys()
-    for name, array in first.items():
-        np.testing.assert_array_equal(array, second[name], err_msg=name)
+class Killed(BaseException):
+    """Nothing in the engine catches it."""
+
+
+class Dying(SilentProgress):
+    """Kills the run when it has told of its progress a number of times."""
+
+    def __init__(self, fatal=0):
+        super().__init__()
+        self.told, self.fatal = 0, fatal
+
+    def update(self, fraction, text=""):
+        self.told += 1
+        if self.told == self.fatal:
+            raise Killed(text)
+
+
+@pytest.mark.parametrize("chosen", ["automatic", "forest"])
+def test_killed_at_random_moments(chosen, tiles, tmp_path, monkeypatch):
+    """What stands is not made again, and the weights, the report and the description are those of an unbroken run."""
+    monkeypatch.setattr(pieces, "KEEP_EVERY_S", 0.0)
+    monkeypatch.setattr(forest, "TREES", 60)
+    made, write = [], pieces.write_tensors
+    monkeypatch.setattr(pieces, "write_tensors", lambda *names, **key: (made.append(names[0]), write(*names, **key)))
+    monkeypatch.setattr(training, "FEWEST_BATCHES_BETWEEN_CHECKS", 1)
+    options = {"architecture": chosen, "epochs": 3, "widths": [3, 4], "report": str(tmp_path / "r.html")}
+    counting = Dying()
+    train(tiles, tmp_path / "m.geodl", counting, **options)
+    unbroken = told(tmp_path / "m.geodl", tmp_path / "r.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.geodl", "r.html"]
+    (tmp_path / "m.geodl").unlink()
+    whole = len(made)
+    random, fewest = np.random.default_rng(), counting.told // 4
+    for _ in range(3):
+        with pytest.raises(Killed):
+            train(tiles, tmp_path / "m.geodl", Dying(int(random.integers(fewest, 2 * fewest))), **options)
+    made.clear()
+    train(tiles, tmp_path / "m.geodl", **options)
+    assert len(made) < whole  # some of it stood already
+    weights, report, item = told(tmp_path / "m.geodl", tmp_path / "r.html")
+    for name, array in unbroken[0].items():
+        np.testing.assert_array_equal(weights[name], array, err_msg=name)
+    assert report == unbroken[1]
+    assert item == unbroken[2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.geodl", "r.html"]
 
 
 def test_what_is_chosen_does_not_depend_on_the_test_part(trained, tiles, tmp_path):
@@ -254,17 +295,24 @@ class Stopped(SilentProgress):
         return self.seen
 
 
-def test_a_stop_leaves_nothing(tiles, tmp_path):
-    """Before all members stand there is nothing to keep."""
-    with pytest.raises(Cancelled):
+def test_a_stop_is_no_loss(tiles, trained, tmp_path):
+    """Before all members stand there is no model, but the same command goes on with what stands, to the same model."""
+    with pytest.raises(Cancelled, match="goes on"):
         train(tiles, tmp_path / "m.geodl", Stopped("Growing trees"))
-    assert list(tmp_path.iterdir()) == []
+    assert [path.suffix for path in tmp_path.iterdir()] == [".training"]
+    train(tiles, tmp_path / "m.geodl")
+    same_weights(trained[0], tmp_path / "m.geodl")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.geodl"]
 
 
 def test_the_automatic_choice_is_the_better_one(tiles, tmp_path):
-    """On a wide pattern in noise a U-Net of one epoch has no weight, and the report says what was chosen."""
+    """On a wide pattern in noise a U-Net of one epoch has no weight; page and report say what is tried and was chosen."""
     options = {"architecture": "automatic", "epochs": 1, "widths": [3, 4], "report": str(tmp_path / "r.html")}
-    result = train(tiles, tmp_path / "m.geodl", **options)
+    progress = Looking(tmp_path / "r.html")
+    result = train(tiles, tmp_path / "m.geodl", progress, **options)
+    pages = [page for page in progress.seen if "Classifier in training" in page]
+    for words in ("trial: net, windows to 15 pixels", "trial: all members, weighted"):
+        assert words in pages[0] + pages[-1]
     assert result["accuracy"] > 0.6
     assert read_model(tmp_path / "m.geodl").part("classifier")["architecture"]["name"] in ("surroundings", "ensemble")
     assert "surroundings" in (tmp_path / "r.html").read_text(encoding="utf-8")

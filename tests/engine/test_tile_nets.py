@@ -11,7 +11,7 @@ from geodl_qgis_plugin.engine.bands import Band
 from geodl_qgis_plugin.engine.classification import automatic_tiles, forest, training
 from geodl_qgis_plugin.engine.classification.automatic_tiles import best_for_tiles, brier
 from geodl_qgis_plugin.engine.classification.networks import choose_architecture
-from geodl_qgis_plugin.engine.classification.training import Trained
+from geodl_qgis_plugin.engine.classification.training import Check, Trained
 from geodl_qgis_plugin.engine.errors import SettingsError
 from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
@@ -174,7 +174,8 @@ def test_minutes_and_epochs_are_shared_out(small):
 
     def once(architecture, minutes, epochs, checkpoint, progress):
         asked.append((architecture.name, minutes, epochs, checkpoint.name))
-        return Trained(architecture.build(), [], None, "all epochs were done", 0, architecture.name)
+        check = Check(1, 1, 0.0, 0.0, 0.0, 0.0, 60.0 if architecture.name == "forest" else 30.0)
+        return Trained(architecture.build(), [check], check, "all epochs were done", 0, architecture.name)
 
     chosen, automatic_tiles._best = automatic_tiles._best, lambda trained, *rest: trained
     try:
@@ -184,8 +185,7 @@ def test_minutes_and_epochs_are_shared_out(small):
     names, minutes, epochs, places = zip(*asked)
     assert names == ("forest", "residual", "pooled")
     assert minutes[0] == 0
-    assert minutes[1] == pytest.approx(2, abs=0.1)
-    assert minutes[2] == pytest.approx(4, abs=0.1)
+    assert minutes[1:] == pytest.approx([1.5, 2.5])
     assert epochs == (0, 4, 4)
     assert places == ("c.safetensors", "c.safetensors", "c-pooled.safetensors")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from geodl_qgis_plugin.engine.classification import batch_size, training
+from geodl_qgis_plugin.engine.classification import batch_size, forest, live_report, training
 from geodl_qgis_plugin.engine.classification.batch_size import automatic_batch_size, saved_bytes
 from geodl_qgis_plugin.engine.classification.devices import Compute
 from geodl_qgis_plugin.engine.classification.networks import choose_architecture
@@ -59,6 +59,20 @@ def test_the_report_is_there_while_training_goes_on(tiles, tmp_path):
     told = [text for text in progress.messages if text.startswith("Epoch")]
     assert len(told) == 3
     assert all("validation loss" in text for text in told)
+
+
+def test_trees_are_watched_as_they_grow(tiles, tmp_path, monkeypatch):
+    """How many stand and what they score on the validation part, with a curve of it."""
+    monkeypatch.setattr(forest, "TREES", 60)
+    monkeypatch.setattr(live_report, "STAGES_EVERY_S", 0.0)
+    progress = Looking(tmp_path / "r.html")
+    options = {"architecture": "forest", "report": str(tmp_path / "r.html")}
+    train(tiles, tmp_path / "m.geodl", progress, **options)
+    pages = [page for page in progress.seen if "Classifier in training" in page]
+    assert any("Forest: 20 of 60 trees, with a score of 0." in page for page in pages)
+    assert "over the number of trees" in pages[-1]
+    assert pages[-1].count("<svg") == 1
+    assert all('http-equiv="refresh"' in page and page.endswith("</html>") for page in pages)
 
 
 def test_a_failed_training_withdraws_its_page(tiles, tmp_path):

@@ -22,6 +22,7 @@ from ..training_data.tile_set import TileSet
 from .batches import positions_of_codes
 from .networks import EACH_PIXEL, Architecture, ensemble_of, is_surface
 from .networks.ensemble import Ensemble
+from .pieces import Pieces
 from .prediction import Reading, padded, probabilities_of, reading_of
 from .scoring import part_windows
 from .surroundings_training import SurroundingsTraining, choose_weights, weighted
@@ -47,6 +48,7 @@ def train_best(
     train_unet: Callable[[float, Callable[[Standing], None], Progress], Trained],
     minutes: float,
     tile_set: TileSet,
+    kept: Pieces,
     progress: Progress,
 ) -> Trained:
     """
@@ -57,6 +59,8 @@ def train_best(
     train_unet : callable
         Given the minutes that it may take (0: no limit) and what is to be called after every check, trains the U-Net on the
         training part.
+    kept : Pieces
+        Where it is kept that the U-Net was given up.
 
     Raises
     ------
@@ -71,9 +75,13 @@ def train_best(
         if best is not None and gone > _PATIENCE and score_of_check(best) < score_of_check(trial.best) - _FAR:
             raise FarBehind(f"{score_of_check(best):.3f} against {score_of_check(trial.best):.3f}")
 
+    given_up = kept.get("given up")  # before a break
     try:
+        if given_up is not None:
+            raise FarBehind(given_up.facts["gap"])
         second = train_unet(minutes * (1 - SURROUNDINGS_SHARE), compare, PartOfProgress(progress, 0.15, 0.75))
     except FarBehind as gap:
+        kept.put("given up", {}, {"gap": str(gap)})
         progress.message(f"The U-Net was given up, since on the validation part it is far behind: {gap}.")
         return _finished(surroundings, trial, PartOfProgress(progress, 0.75, 1.0))
     except Cancelled:

@@ -8,7 +8,6 @@ doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2): of few validation tiles, h
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -52,7 +51,6 @@ def best_for_tiles(
     *,
     minutes: float = 0.0,
     epochs: int = 0,
-    resume: bool = True,
 ) -> Trained:
     """
     Train every candidate, and return the best one or the mean of several, with what was tried.
@@ -72,7 +70,7 @@ def best_for_tiles(
         If it was stopped before anything was trained; later the best so far is returned.
     """
     trained: list[Trained] = []
-    started, stopped = time.monotonic(), False
+    stopped = False
     nets = [one for one in candidates if one.name not in FORESTS]
     done = 0.0
     for architecture in candidates:
@@ -81,10 +79,9 @@ def best_for_tiles(
             number = nets.index(architecture)
             share = (1 - done) / (len(nets) - number)
             if minutes:  # never 0, which would be no limit
-                left = max(minutes - (time.monotonic() - started) / 60, 0.01) / (len(nets) - number)
+                spent = sum(one.history[-1].seconds for one in trained)
+                left = max(minutes - spent / 60, 0.01) / (len(nets) - number)
             place = checkpoint if number == 0 else checkpoint.with_stem(f"{checkpoint.stem}-{architecture.name}")
-            if not resume and number > 0:
-                place.unlink(missing_ok=True)
         else:
             share = _FORESTS_SHARE
         part = PartOfProgress(progress, done, done + share)

@@ -27,20 +27,25 @@ def save_checkpoint(
     path: Path, net: nn.Module, best: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, facts: Mapping[str, Any]
 ) -> None:
     """Write the net, its best state so far, the optimiser's state, and facts that JSON can hold."""
-    from safetensors.torch import save  # noqa: PLC0415 - only while training
-
     tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     state = optimizer.state_dict()["state"]
     for index, moments in state.items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+    write_tensors(path, tensors, facts)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], *, key: str = "") -> None:
+    """Write named arrays, and facts that JSON can hold, into a file that is there whole or not at all; see `whole_file`."""
+    from safetensors.torch import save  # noqa: PLC0415 - only while training
+
     # Tensors that share memory are refused by safetensors, and channels-last ones are not contiguous.
-    tensors = {
+    plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part, part.open("wb") as file:
-        file.write(save(tensors, {"facts": json.dumps(facts)}))  # a full disk is then an OSError
+    with whole_file(path, key) as part, part.open("wb") as file:
+        file.write(save(plain, {"facts": json.dumps(facts)}))  # a full disk is then an OSError
         file.flush()
         os.fsync(file.fileno())  # after a power cut there is the old one or the new one, never an empty one
 
@@ -81,6 +86,20 @@ class Checkpoint:
                 if tensor.shape == parameter.shape:
                     # The fused optimiser takes for granted that they lie in memory as the weights do.
                     moments[moment] = torch.empty_like(parameter).copy_(tensor)
+
+    def load_into(self, net: nn.Module) -> None:
+        """
+        Put a state that was kept without optimiser into a net.
+
+        Raises
+        ------
+        SettingsError
+            If it is of another net.
+        """
+        try:
+            net.load_state_dict(self.tensors)
+        except (ValueError, RuntimeError) as error:
+            raise SettingsError(DAMAGED.format(self.path)) from error
 
     def _group(self, prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}

@@ -64,6 +64,25 @@ class Standing:
     seconds_left: float
 
 
+@dataclass(frozen=True)
+class Stage:
+    """
+    How far a part of a training has come that is not told by epochs: trees, or nets on the surroundings.
+
+    ``made`` of ``wanted`` things called ``unit`` stand; ``score`` is the mean of accuracy and macro-F1 in the validation part,
+    where it is known.
+    """
+
+    name: str
+    made: int
+    wanted: int
+    unit: str
+    score: float | None = None
+
+
+News = Standing | Stage
+
+
 def score_of_check(check: Check) -> float:
     """Return what states and trials are compared by: the mean of accuracy and macro-F1 in the validation part."""
     return (check.validation_accuracy + check.validation_macro_f1) / 2

@@ -9,6 +9,7 @@ two is what near ground gives away. A fold that was finished is kept, so that a 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,8 @@ def cross_validate(
         with whole_file(file) as new:
             new.write_text(json.dumps(score.as_dict()), encoding="utf-8")
         file.with_suffix(".safetensors").unlink(missing_ok=True)
+        for left in folder.glob(f"{file.stem}-*"):  # of members, and of what is made of pieces
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
         scores.append(score)
     for score in scores:
         if score.left_out:

@@ -27,11 +27,13 @@ from .alterations import Alteration
 from .automatic import SURROUNDINGS_SHARE, is_open, train_best
 from .automatic_tiles import best_for_tiles, candidates_for, is_tried
 from .batches import training_tiles
+from .course import News, Standing
 from .forest import CLASS_WEIGHT, grow, spacing_m
 from .networks import EACH_PIXEL, Architecture, choose_architecture
 from .networks.residual import SMALLEST_SLIDING_PX
+from .pieces import pieces_beside
 from .surroundings_training import SurroundingsTraining
-from .training import Plan, Standing, Trained, train
+from .training import Plan, Trained, train
 from .training_settings import Settings
 
 # Batch norms bear long steps; without them a net dies of such.
@@ -112,9 +114,14 @@ def fit(
     checkpoint: Path,
     progress: Progress,
     ranks: Ranks,
-    after_check: Callable[[Standing], None] | None = None,
+    after_check: Callable[[News], None] | None = None,
 ) -> Trained:
-    """Grow a forest, train a net or surroundings, whichever the architecture is; or try several and keep what is best."""
+    """
+    Grow a forest, train a net or surroundings, whichever the architecture is; or try several and keep what is best.
+
+    What stands is kept in ``checkpoint`` and beside it, and the same call goes on from there; ``after_check`` is told how
+    things stand.
+    """
     if is_tried(settings.architecture, settings.task) and ranks.size == 1:
 
         def choose(name: str) -> Architecture:
@@ -132,13 +139,18 @@ def fit(
             progress,
             minutes=settings.minutes,
             epochs=settings.epochs,
-            resume=settings.resume,
         )
     if settings.architecture == "automatic" and ranks.size == 1 and is_open(settings.task, tile_set):
         return _best(architecture, settings, tile_set, checkpoint, progress, after_check)
     if architecture.name == "surroundings":
         training = SurroundingsTraining(
-            architecture, tile_set, settings.seed, minutes=settings.minutes, epochs=settings.epochs
+            architecture,
+            tile_set,
+            settings.seed,
+            minutes=settings.minutes,
+            epochs=settings.epochs,
+            kept=pieces_beside(checkpoint, architecture.name),
+            tell=after_check,
         )
         training.try_members(PartOfProgress(progress, 0.0, 0.4))
         return training.finish(PartOfProgress(progress, 0.4, 1.0))
@@ -151,6 +163,8 @@ def fit(
             class_weight=CLASS_WEIGHT if settings.class_weight < 0 else settings.class_weight,
             minutes=settings.minutes,
             augment=settings.augment,
+            kept=pieces_beside(checkpoint, architecture.name),
+            tell=after_check,
         )
     net = fresh_net(architecture, settings.seed)
     with _one_thread() if _is_small(architecture) else contextlib.nullcontext():
@@ -165,15 +179,18 @@ def _best(
     tile_set: TileSet,
     checkpoint: Path,
     progress: Progress,
-    tell: Callable[[Standing], None] | None,
+    tell: Callable[[News], None] | None,
 ) -> Trained:
     """Try surroundings and a U-Net."""
+    kept = pieces_beside(checkpoint, "surroundings")
     surroundings = SurroundingsTraining(
         architecture_of(dataclasses.replace(settings, architecture="surroundings"), tile_set),
         tile_set,
         settings.seed,
         minutes=settings.minutes * SURROUNDINGS_SHARE,
         epochs=settings.epochs,
+        kept=kept,
+        tell=tell,
     )
 
     def train_unet(minutes: float, after_check: Callable[[Standing], None], progress: Progress) -> Trained:
@@ -187,7 +204,7 @@ def _best(
 
         return train(net, tile_set, plan, checkpoint, progress, after_check=after_each)
 
-    return train_best(surroundings, unet, train_unet, settings.minutes, tile_set, progress)
+    return train_best(surroundings, unet, train_unet, settings.minutes, tile_set, kept, progress)
 
 
 def plan_of(settings: Settings, architecture: Architecture) -> Plan:

@@ -6,27 +6,30 @@ They see what `networks.statistics` makes of a place. scikit-learn grows them; w
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import Cancelled
-from ..messages import PartOfProgress, Progress, Uninterrupted
+from ..messages import PartOfProgress, Progress
 from ..rasters.grid import Grid, Window
 from ..training_data.splits import PARTS
 from ..training_data.tile_set import TileSet
 from .augmentation import NONE, Symmetry, allowed_symmetries, turn_tile
 from .batches import positions_of_codes, training_tiles
+from .course import News, Stage
 from .hidden_ground import as_on_a_map
-from .metrics import Accuracy
+from .metrics import Accuracy, score_of_shares
 from .networks import EACH_PIXEL, EACH_TILE, Architecture, choose_architecture
 from .networks.forest import PixelForest, TileForest
 from .networks.statistics import tile_values
+from .networks.trees import Trees
+from .pieces import Pieces
 from .scoring import Predicted, Scored
 from .training import STOPPED, Check, Trained
+from .tree_growth import Arrays, grow_trees
 
 TREES = 200
 TRAINING_PIXELS = 30_000
@@ -35,6 +38,7 @@ SCORED_PIXELS = 400_000
 _VALIDATION_PIXELS = 100_000
 _CORE_PX = 512
 _TREES_AT_ONCE = 20
+_WATCHED = 10_000  # validation places, while trees grow
 
 
 class Sample(NamedTuple):
@@ -55,6 +59,8 @@ def grow(
     class_weight: float = CLASS_WEIGHT,
     minutes: float = 0.0,
     augment: bool = True,
+    kept: Pieces | None = None,
+    tell: Callable[[News], None] | None = None,
 ) -> Trained:
     """
     Grow a forest on the training part of a set.
@@ -69,23 +75,39 @@ def grow(
         After which no further trees are begun; 0 for no limit.
     augment : bool
         Whether tiles that are seen pixel by pixel are turned and mirrored, as their bands allow.
+    kept : Pieces, optional
+        Where trees are kept as they stand; those that are there already are not grown again, and their time counts.
+    tell : callable, optional
+        Told how many trees stand, and what they score on the validation part.
 
     Raises
     ------
     Cancelled
         If it was stopped before the first trees stood; later those that stand are kept.
     """
-    started = time.monotonic()
+    kept = kept or Pieces()
+    clock = kept.clock("forest")
     net: PixelForest | TileForest = architecture.build()  # type: ignore[assignment]
     random = np.random.default_rng([seed, 11])
     progress.update(0.0, "Looking at the training part")
     symmetries = _symmetries(net, tile_set, augment)
     features, codes = _gathered(_samples(net, tile_set, "training", TRAINING_PIXELS, random, progress, symmetries))
-    wanted, until = positions_of_codes(tile_set)[codes], started + 60 * minutes if minutes else None
-    ended = _fit(net, architecture.name, features, wanted, seed, class_weight, progress, until, len(symmetries))
-    learnt = Scored(tile_set)
+    asked, right = _gathered(_samples(net, tile_set, "validation", _VALIDATION_PIXELS, random, progress))
+    standing = _Standing(net, asked, positions_of_codes(tile_set)[right])
+
+    def go_on(number: int, last: Arrays) -> str:
+        progress.update(0.1 + 0.8 * number / TREES, f"Growing the forest, {number} of {TREES} trees")
+        if tell is not None:
+            tell(Stage(architecture.name, number, TREES, "trees", standing.score(last)))
+        if progress.cancelled():
+            return STOPPED
+        return f"the time was over after {number} trees" if minutes and clock.seconds() > 60 * minutes else ""
+
+    wanted = positions_of_codes(tile_set)[codes]
+    ended = _fit(net, architecture.name, features, wanted, seed, class_weight, len(symmetries), kept, go_on)
+    learnt, scored = Scored(tile_set), Scored(tile_set)
     learnt.add(net.trees.probabilities(features).T, codes)
-    scored = _scored(net, tile_set, "validation", _VALIDATION_PIXELS, random, Uninterrupted(progress, 0.9, 1.0))
+    scored.add(net.trees.probabilities(asked).T, right)
     check = Check(
         epoch=1,
         batches=0,
@@ -93,9 +115,27 @@ def grow(
         validation_loss=scored.loss,
         validation_accuracy=scored.accuracy.accuracy or 0.0,
         validation_macro_f1=scored.accuracy.macro_f1 or 0.0,
-        seconds=time.monotonic() - started,
+        seconds=clock.seconds(),
     )
     return Trained(net.eval(), [check], check, ended, int(getattr(net, "halo_px", 0)), architecture.name)
+
+
+class _Standing:
+    """What the trees that stand score, worked out from each lot of them as it comes."""
+
+    def __init__(
+        self, net: PixelForest | TileForest, features: npt.NDArray[np.float32], wanted: npt.NDArray[np.int64]
+    ) -> None:
+        every = -(-len(wanted) // _WATCHED)
+        self._features, self._wanted = features[::every], wanted[::every]
+        self._net, self._sum = net, np.zeros((len(self._wanted), net.trees.number_of_classes), np.float32)
+
+    def score(self, lot: Arrays) -> float | None:
+        """Return the mean of accuracy and macro-F1 with another lot of trees."""
+        trees = Trees(self._net.trees.features, self._net.trees.number_of_classes)
+        trees.put(lot)
+        self._sum += len(lot["roots"]) * trees.probabilities(self._features)
+        return score_of_shares(self._sum, self._wanted) if len(self._wanted) else None
 
 
 def forest_accuracy(
@@ -126,9 +166,14 @@ def forest_accuracy(
     symmetries = _symmetries(net, tile_set, True)
     features, codes = _gathered(_samples(net, tile_set, "training", TRAINING_PIXELS, random, progress, symmetries))
     wanted = positions_of_codes(tile_set)[codes]
-    ended = _fit(net, "forest", features, wanted, seed, CLASS_WEIGHT, progress, None, len(symmetries))
-    if progress.cancelled():
-        raise Cancelled(f"The forest was left out: {ended}.")
+
+    def go_on(number: int, last: Arrays) -> str:
+        progress.update(0.1 + 0.8 * number / TREES, f"Growing the forest, {number} of {TREES} trees")
+        if progress.cancelled():
+            raise Cancelled(f"The forest was left out: {STOPPED}.")
+        return ""
+
+    _fit(net, "forest", features, wanted, seed, CLASS_WEIGHT, len(symmetries), Pieces(), go_on)
     return _scored(net, tile_set, part, SCORED_PIXELS, random, PartOfProgress(progress, 0.9, 1.0), then).accuracy
 
 
@@ -148,36 +193,37 @@ def _fit(
     wanted: npt.NDArray[np.int64],
     seed: int,
     class_weight: float,
-    progress: Progress,
-    until: float | None,
     turns: int,
+    kept: Pieces,
+    go_on: Callable[[int, Arrays], str],
 ) -> str:
     """
-    Grow trees a few at a time, put them into the net, and return why it ended.
+    Grow trees a few at a time, put them into the net, and return why it ended: what ``go_on`` said, if anything.
 
     Every sample is there ``turns`` times, so leaves hold as many times more of them.
     """
-    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier  # noqa: PLC0415 - a second to import
+    why = ""
 
-    kind = RandomForestClassifier if name == "forest" else ExtraTreesClassifier
-    forest: Any = kind(
-        0, min_samples_leaf=max(2, turns), max_features="sqrt", n_jobs=-1, random_state=seed, warm_start=True
+    def more(number: int, last: Arrays) -> bool:
+        nonlocal why
+        why = go_on(number, last)
+        return not why
+
+    grow_trees(
+        net.trees,
+        name,
+        features,
+        wanted,
+        class_weight=class_weight,
+        seed=seed,
+        trees=TREES,
+        at_once=min(_TREES_AT_ONCE, TREES),
+        least_leaf=max(2, turns),
+        kept=kept,
+        name="trees",
+        go_on=more,
     )
-    counts = np.bincount(wanted).astype(np.float64)
-    weights = (counts[wanted] / len(wanted)) ** -class_weight
-    ended = "all trees stood"
-    for number in range(min(_TREES_AT_ONCE, TREES), TREES + 1, _TREES_AT_ONCE):
-        forest.n_estimators = number
-        forest.fit(features, wanted, weights)
-        progress.update(0.1 + 0.8 * number / TREES, f"Growing the forest, {number} of {TREES} trees")
-        if progress.cancelled():
-            ended = STOPPED
-            break
-        if until is not None and time.monotonic() > until:
-            ended = f"the time was over after {number} trees"
-            break
-    net.trees.take([tree.tree_ for tree in forest.estimators_], forest.classes_.astype(np.int64))
-    return ended
+    return why or "all trees stood"
 
 
 def _scored(

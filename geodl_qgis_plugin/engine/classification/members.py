@@ -17,7 +17,7 @@ from ..errors import Cancelled
 from ..messages import PartOfProgress, Progress
 from ..ranks import Ranks
 from ..training_data.tile_set import TileSet
-from .course import Standing
+from .course import News
 from .fitting import fit
 from .networks import Architecture, ensemble_of
 from .networks.ensemble import Ensemble
@@ -32,7 +32,7 @@ def fit_members(
     checkpoint: Path,
     progress: Progress,
     ranks: Ranks,
-    after_check: Callable[[Standing], None] | None = None,
+    after_check: Callable[[News], None] | None = None,
 ) -> Trained:
     """
     Train as many members as the settings ask for, from as many seeds, each in its share of the minutes; one is itself.

@@ -190,6 +190,15 @@ class Accuracy:
         return cls.from_confusion(values["confusion"], [LandClass.from_dict(one) for one in values["classes"]])
 
 
+def score_of_shares(shares: npt.NDArray[np.float32], wanted: npt.NDArray[np.int64]) -> float:
+    """Return the mean of accuracy and macro-F1, over the classes that are there, of probabilities (place, class)."""
+    given, classes = shares.argmax(axis=1), shares.shape[1]
+    table = np.bincount(wanted * classes + given, minlength=classes**2).reshape(classes, classes)
+    right, there, named = np.diag(table), table.sum(axis=1), table.sum(axis=0)
+    f1 = 2 * right[there > 0] / (there + named)[there > 0]
+    return float(right.sum() / table.sum() + f1.mean()) / 2
+
+
 def _share(part: Any, whole: Any) -> float | None:
     return float(part) / float(whole) if whole else None
 

@@ -27,6 +27,7 @@ from .fitting import architecture_of, check_parts, checkpoint_of, forget_checkpo
 from .live_report import LiveReport
 from .members import fit_members
 from .networks import ON_STATISTICS
+from .pieces import holds_work
 from .shortfall import cut_short
 from .training import STOPPED
 from .training_report import training_page
@@ -75,10 +76,10 @@ def run(
                 forget_checkpoints(checkpoint.parent)
             result = _trained(settings, output, report, tile_set, checkpoint, ranks, progress, extend)
     except BaseException:
-        if not checkpoint.exists():  # nothing to go on from
+        if not holds_work(checkpoint.parent):  # nothing to go on from
             shutil.rmtree(checkpoint.parent, ignore_errors=True)
         raise
-    if not progress.cancelled() or not checkpoint.exists():
+    if not progress.cancelled() or not holds_work(checkpoint.parent):
         forget_training(output, checkpoint)
     return result
 
@@ -142,7 +143,7 @@ def _trained(
     if report is not None:
         with whole_file(report) as part:
             part.write_text(html, encoding="utf-8")
-    if progress.cancelled() and checkpoint.exists():
+    if progress.cancelled() and holds_work(checkpoint.parent):
         progress.message("The same command goes on from where training was stopped.")
     progress.message(appraisal.finding)
     progress.update(1.0)

@@ -27,7 +27,7 @@ from ..settings import as_dict, read_settings
 from ..tables import table_driver
 from ..training_data.tile_set import TileSet
 from . import training_job
-from .course import Check, Standing, score_of_check
+from .course import Check, News, Standing, score_of_check
 from .fitting import CHECKPOINT, LEARNING_RATES, architecture_of, check_parts, fit
 from .networks import does
 from .search_space import suggested
@@ -206,9 +206,12 @@ class _Tuning:
             progress.message(f"Trial {trial.number} has a score of {value:.3f}.")
             return value
 
-    def _look(self, trial: optuna.Trial, standing: Standing) -> None:
+    def _look(self, trial: optuna.Trial, standing: News) -> None:
         """Compare a trial with the others at the same share of their training; give it up where it falls behind."""
         import optuna  # noqa: PLC0415
+
+        if not isinstance(standing, Standing):
+            return
 
         rung = int(standing.done * _RUNGS)
         best = standing.course.best

@@ -74,7 +74,9 @@ def styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
 
 
 @styled
-def learning_curves(history: Sequence[Mapping[str, float]], best_epoch: int | None = None) -> Figure:
+def learning_curves(
+    history: Sequence[Mapping[str, float]], best_epoch: int | None = None, across: str = "Epoch"
+) -> Figure:
     """
     Draw losses, and beside them the other scores, over the epochs.
 
@@ -85,6 +87,8 @@ def learning_curves(history: Sequence[Mapping[str, float]], best_epoch: int | No
         ``learning_rate``, ``batches`` and ``seconds``. A value may be missing or NaN.
     best_epoch : int, optional
         The epoch whose weights were kept.
+    across : str
+        What ``epoch`` counts.
     """
     names = list(dict.fromkeys(name for row in history for name in row))
     names = [name for name in names if name not in ("epoch", "learning_rate", "batches", "seconds")]
@@ -103,7 +107,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], best_epoch: int | No
             axes.axvline(
                 best_epoch, color=VERMILION, linewidth=1.2, linestyle=(0, (4, 3)), label=f"kept: epoch {best_epoch}"
             )
-        axes.set(title=title, xlabel="Epoch")
+        axes.set(title=title, xlabel=across)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(axis="y")
         axes.legend()

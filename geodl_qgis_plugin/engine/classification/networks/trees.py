@@ -10,7 +10,7 @@ elsewhere.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -74,21 +74,11 @@ class Trees(nn.Module):
         positions : array (class of the forest,)
             The position here of each class that the forest knows.
         """
-        parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in _ARRAYS}
-        start = 0
-        for tree in trees:
-            leaf = tree.children_left < 0
-            value = tree.value[leaf, 0] / tree.value[leaf, 0].sum(axis=1, keepdims=True)
-            rows, columns = np.nonzero(value)
-            parts["roots"].append(np.array([start]))
-            parts["feature"].append(np.where(leaf, -1, tree.feature))
-            parts["threshold"].append(np.where(leaf, 0.0, _down_to_float32(tree.threshold)))
-            parts["right"].append(np.where(leaf, 0, tree.children_right))
-            parts["counts"].append(np.bincount(rows, minlength=int(leaf.sum())))
-            parts["classes"].append(positions[columns])
-            parts["shares"].append(value[rows, columns])
-            start += tree.node_count
-        self._set({name: torch.from_numpy(np.concatenate(arrays)) for name, arrays in parts.items()})
+        self.put(arrays_of(trees, positions))
+
+    def put(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take arrays by the names of the attributes, once they are found to be trees."""
+        self._set({name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in _ARRAYS})
 
     def probabilities(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the classes' probabilities (sample, class) of features (sample, feature), which must all be numbers."""
@@ -175,6 +165,33 @@ class Trees(nn.Module):
                 first_leaf += count
             self._leaves = leaves
             self._walkers = walkers
+
+
+def arrays_of(trees: Sequence[Any], positions: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of `Trees`, by name, for trees of a fitted scikit-learn forest; see `Trees.take`."""
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in _ARRAYS}
+    start = 0
+    for tree in trees:
+        leaf = tree.children_left < 0
+        value = tree.value[leaf, 0] / tree.value[leaf, 0].sum(axis=1, keepdims=True)
+        rows, columns = np.nonzero(value)
+        parts["roots"].append(np.array([start], np.int64))
+        parts["feature"].append(np.where(leaf, -1, tree.feature).astype(np.int32))
+        parts["threshold"].append(np.where(leaf, np.float32(0.0), _down_to_float32(tree.threshold)))
+        parts["right"].append(np.where(leaf, 0, tree.children_right).astype(np.int32))
+        parts["counts"].append(np.bincount(rows, minlength=int(leaf.sum())).astype(np.int32))
+        parts["classes"].append(positions[columns].astype(np.int32))
+        parts["shares"].append(value[rows, columns].astype(np.float32))
+        start += tree.node_count
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def joined(parts: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of several lots of trees as those of one."""
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in _ARRAYS}
+    before = np.cumsum([0, *(len(part["feature"]) for part in parts[:-1])])
+    whole["roots"] = np.concatenate([part["roots"] + start for part, start in zip(parts, before)])
+    return whole
 
 
 def check_trees(arrays: dict[str, npt.NDArray[Any]], features: int, classes: int) -> None:
