@@ -1,10 +1,11 @@
 """
-Every job of the landform chain refuses what cannot work: one sentence, before long work, and nothing half-written is left.
+Every job on rasters refuses what cannot work: one sentence, before long work, and nothing half-written is left.
 
 Each case runs a job that would work but for the one thing that the case spoils, in a folder whose listing must not change.
 """
 
 import gc
+import importlib.util
 import json
 import os
 import shutil
@@ -45,7 +46,8 @@ def good(tmp_path_factory):
     labels = write_raster(folder / "labels.tif", codes, GRID, nodata=0)
     extract = {"predictors": [both], "labels": [labels], "tile_size": 24, "block_size": 720.0, "buffer": 0.0}
     run_job("extracttiles", {**extract, "output": str(folder / "tiles")}, SilentProgress())
-    train = {"tiles": str(folder / "tiles"), "architecture": "unet", "epochs": 1, "widths": [3, 4], "forest": False}
+    short = {"tiles": str(folder / "tiles"), "architecture": "unet", "epochs": 1, "forest": False}
+    train = {**short, "widths": [3, 4]}
     run_job("trainclassifier", {**train, "output": str(folder / "m.geodl")}, SilentProgress())
     options = {
         "task": "each tile",
@@ -57,6 +59,9 @@ def good(tmp_path_factory):
     run_job("trainclassifier", {"tiles": str(folder / "tiles"), **options}, SilentProgress())
     classify = {"model": str(folder / "m.geodl"), "predictors": [both]}
     run_job("classifyraster", {**classify, "output": str(folder / "map.tif")}, SilentProgress())
+    points = random.uniform((318000, 4128000), (322000, 4132000), (300, 2))
+    table = "\n".join(f"{x:.1f},{y:.1f},{x - y:.2f}" for x, y in points)
+    (folder / "points.csv").write_text(f"x,y,field\n{table}\n")
     return {
         "folder": folder,
         "terrainpredictors": {"dem": both, "scales": [2]},
@@ -65,17 +70,56 @@ def good(tmp_path_factory):
         "classifyraster": classify,
         "assessclassification": {"classified": str(folder / "map.tif"), "reference": labels},
         "describemodel": {"model": str(folder / "m.geodl")},
+        "tuneclassifier": {**short, "trials": 1},
+        "exporttiles": {"tiles": str(folder / "tiles")},
+        "exportonnx": {"model": str(folder / "m.geodl")},
+        "importonnx": {"onnx": guest(folder)},
+        "magneticpredictors": {"input": both, "inclination": 60.0, "declination": 5.0},
+        "gridpoints": {
+            "input": str(folder / "points.csv"),
+            "value_field": "field",
+            "x_field": "x",
+            "y_field": "y",
+            "points_crs": "EPSG:26912",
+            "spacing": 100.0,
+        },
     }
+
+
+def guest(folder):
+    """Write the model as ONNX and return the file, or the place where it would lie."""
+    file = folder / "m.onnx"
+    if "exportonnx" in OUTPUTS:
+        run_job("exportonnx", {"model": str(folder / "m.geodl"), "output": str(file)}, SilentProgress())
+    return str(file)
 
 
 OUTPUTS = {
     "terrainpredictors": {"output": "terrain.tif"},
     "extracttiles": {"output": "set", "footprints": "f.gpkg", "report": "r.html"},
     "trainclassifier": {"output": "new.geodl", "report": "r.html"},
-    "classifyraster": {"output": "c.tif", "confidence": "conf.tif", "probabilities": "p.tif"},
+    "classifyraster": {
+        "output": "c.tif",
+        "confidence": "conf.tif",
+        "probabilities": "p.tif",
+        "entropy": "e.tif",
+        "polygons": "p.gpkg",
+    },
     "assessclassification": {"report": "r.html", "matrix": "m.gpkg"},
     "describemodel": {"report": "r.html"},
+    "tuneclassifier": {"output": "new.geodl", "report": "r.html", "trials_table": "t.csv"},
+    "exporttiles": {"output": "files"},
+    "exportonnx": {"output": "new.onnx"},
+    "importonnx": {"output": "new.geodl"},
+    "magneticpredictors": {"output": "magnetic.tif"},
+    "gridpoints": {"output": "grid.tif"},
 }
+PACKAGES = {"tuneclassifier": "optuna", "exportonnx": "onnxruntime", "importonnx": "onnxruntime"}
+PACKAGES |= {"magneticpredictors": "harmonica", "gridpoints": "verde"}
+OUTPUTS = {
+    job: files for job, files in OUTPUTS.items() if job not in PACKAGES or importlib.util.find_spec(PACKAGES[job])
+}
+FOLDERS = ("extracttiles", "exporttiles")  # jobs whose output is a folder
 
 
 def listing(folder):
@@ -151,6 +195,7 @@ def spoilt(tmp_path, good):
     return make
 
 
+TILE_JOBS = ("trainclassifier", "tuneclassifier", "exporttiles")
 CASES = [
     # a missing file
     ("terrainpredictors", {"dem": "none"}, "does not exist"),
@@ -161,7 +206,14 @@ CASES = [
     ("classifyraster", {"predictors": ["none"]}, "does not exist"),
     ("assessclassification", {"classified": "none"}, "does not exist"),
     ("assessclassification", {"reference": "none"}, "do not exist|does not exist"),
+    ("classifyraster", {"mask": "none"}, "does not exist|do not exist"),
     ("describemodel", {"model": "none"}, "does not exist"),
+    ("tuneclassifier", {"tiles": "none"}, "is no tile set"),
+    ("exporttiles", {"tiles": "none"}, "is no tile set"),
+    ("exportonnx", {"model": "none"}, "does not exist"),
+    ("importonnx", {"onnx": "none"}, "does not exist"),
+    ("magneticpredictors", {"input": "none"}, "does not exist"),
+    ("gridpoints", {"input": "none"}, "does not exist"),
     # a raster that is no raster
     ("terrainpredictors", {"dem": "text.tif"}, "is no raster"),
     ("extracttiles", {"predictors": ["text.tif"]}, "is no raster"),
@@ -169,10 +221,15 @@ CASES = [
     ("classifyraster", {"predictors": ["text.tif"]}, "is no raster"),
     ("assessclassification", {"classified": "text.tif"}, "is no raster"),
     ("assessclassification", {"reference": "text.tif"}, "text.tif"),
+    ("classifyraster", {"mask": "text.tif"}, "text.tif"),
+    ("magneticpredictors", {"input": "text.tif"}, "is no raster"),
+    ("gridpoints", {"input": "text.tif"}, "text.tif"),
+    ("importonnx", {"onnx": "text.tif"}, "text.tif"),
     # rasters with no overlap
     ("extracttiles", {"predictors": ["both.tif", "away.tif"]}, "does not overlap"),
     ("classifyraster", {"predictors": ["both.tif", "away.tif"]}, "does not overlap"),
     ("assessclassification", {"reference": "away.tif"}, "do not lie|does not overlap"),
+    ("classifyraster", {"mask": "far.gpkg"}, "mask"),
     # labels with no feature in the raster, an empty class field, one class
     ("extracttiles", {"labels": ["far.gpkg"], "class_field": "kind"}, "do not lie|inside"),
     ("assessclassification", {"reference": "far.gpkg", "class_field": "kind"}, "do not lie|inside"),
@@ -193,16 +250,14 @@ CASES = [
     ("classifyraster", {"predictors": ["three.tif"]}, "3 bands.*trained on 2 bands"),
     *(
         (job, {"model": name}, "geodl")
-        for job in ("classifyraster", "describemodel")
+        for job in ("classifyraster", "describemodel", "exportonnx")
         for name in ("cut.geodl", "altered.geodl")
     ),
-    *((job, {"model": "folder"}, "is no GeoDL model") for job in ("classifyraster", "describemodel")),
+    *((job, {"model": "folder"}, "is no GeoDL model") for job in ("classifyraster", "describemodel", "exportonnx")),
     ("describemodel", {"model": "both.tif"}, "is no GeoDL model"),
     # tile sets
-    ("trainclassifier", {"tiles": "folder"}, "is no tile set"),
-    ("trainclassifier", {"tiles": "damaged-json"}, "is damaged"),
-    ("trainclassifier", {"tiles": "cut-arrays"}, "is damaged"),
-    ("trainclassifier", {"tiles": "no-table"}, "is damaged"),
+    *((job, {"tiles": "folder"}, "is no tile set") for job in TILE_JOBS),
+    *((job, {"tiles": what}, "is damaged") for job in TILE_JOBS for what in ("damaged-json", "cut-arrays", "no-table")),
     # settings
     ("classifyraster", {"extent": "0,10,0,10 [EPSG:26912]"}, "EXTENT does not overlap"),
     ("extracttiles", {"extent": "0,10,0,10 [EPSG:26912]"}, "EXTENT does not overlap"),
@@ -214,6 +269,19 @@ CASES = [
     ("trainclassifier", {"architecture": "classic"}, "does not classify each pixel"),
     ("trainclassifier", {"epochs": "many"}, "EPOCHS is 'many'"),
     ("trainclassifier", {"speed": 3}, "unknown"),
+    ("tuneclassifier", {"trials": 0}, "TRIALS is 0"),
+    ("tuneclassifier", {"architecture": "classic"}, "does not classify each pixel"),
+    ("exporttiles", {"format": "pictures"}, "FORMAT is"),
+    ("exportonnx", {"tile_size": -1}, "TILE_SIZE is -1"),
+    ("classifyraster", {"min_area": -1.0}, "MIN_AREA is -1"),
+    ("classifyraster", {"fast": "very"}, "FAST is"),
+    ("classifyraster", {"stride": -8}, "STRIDE is -8"),
+    ("magneticpredictors", {"inclination": 95.0}, "INCLINATION is 95"),
+    ("magneticpredictors", {"band": 9}, "band"),
+    ("magneticpredictors", {"input": "empty.tif"}, "no value|holds no|has no"),
+    ("gridpoints", {"spacing": 0.0}, "SPACING is 0"),
+    ("gridpoints", {"value_field": "gold"}, "gold"),
+    ("gridpoints", {"points_crs": "nowhere"}, "nowhere"),
     ("terrainpredictors", {"scales": [0]}, "SCALES is 0"),
     ("terrainpredictors", {"scales": []}, "SCALES"),
     ("terrainpredictors", {"band": 9}, "band"),
@@ -222,7 +290,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("job", "changes", "words"), CASES)
+@pytest.mark.parametrize(("job", "changes", "words"), [case for case in CASES if case[0] in OUTPUTS])
 def test_what_cannot_work_is_refused(good, out, spoilt, job, changes, words):
     """A sentence that names what was found, and nothing is left."""
     files = {"both.tif", "t.geodl"}
@@ -230,7 +298,7 @@ def test_what_cannot_work_is_refused(good, out, spoilt, job, changes, words):
     def path_of(name):
         return str(good["folder"] / name) if name in files else spoilt(name)
 
-    named = {"dem", "predictors", "labels", "tiles", "model", "classified", "reference"}
+    named = {"dem", "predictors", "labels", "tiles", "model", "classified", "reference", "mask", "onnx", "input"}
     made = {}
     for name, value in changes.items():
         if name in named:
@@ -253,7 +321,7 @@ def test_a_folder_that_cannot_be_written(good, tmp_path, job):
             run_job(job, {**good[job], **outputs}, SilentProgress())
 
 
-@pytest.mark.parametrize("job", [job for job in OUTPUTS if job != "extracttiles"])
+@pytest.mark.parametrize("job", [job for job in OUTPUTS if job not in FOLDERS])
 def test_an_output_that_is_a_folder(good, out, job):
     """A folder in the place of a file is found before long work."""
     for file in OUTPUTS[job].values():

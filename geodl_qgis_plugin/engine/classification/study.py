@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import threading
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..environment import is_running
-from ..errors import GeoDLError, SettingsError
+from ..errors import GeoDLError, OutputError, SettingsError
 from ..files import check_output
 from ..rasters.optional_packages import needed_package
 
@@ -33,6 +34,7 @@ _STARTUP_TRIALS = 8
 # What SQLAlchemy raises where two processes make a database's tables at the same moment.
 _OF_TWO_AT_ONCE = ("IntegrityError", "OperationalError", "ProgrammingError")
 _ATTEMPTS = 5
+_ROOM_BYTES = 2**20  # that a new study takes
 _RUN = uuid.uuid4().hex
 
 
@@ -50,11 +52,14 @@ def open_study(where: str, name: str, seed: int) -> optuna.Study:
     ------
     SettingsError
         If it is none, or cannot be reached.
+    OutputError
+        If it is a file for which the disk has no room.
     EnvironmentProblem
         If Optuna is not installed.
     """
     package = needed_package("optuna", "Tuned classifiers", "tuning")
     package.logging.set_verbosity(package.logging.ERROR)
+    is_new = "://" not in where and not Path(where).exists()
     for attempt in range(_ATTEMPTS):
         try:
             study: optuna.Study = package.create_study(
@@ -72,11 +77,32 @@ def open_study(where: str, name: str, seed: int) -> optuna.Study:
             if type(error).__name__ in _OF_TWO_AT_ONCE and attempt + 1 < _ATTEMPTS:
                 time.sleep(0.5 * (attempt + 1))
                 continue
+            if "://" not in where and shutil.disk_usage(Path(where).absolute().parent).free < _ROOM_BYTES:
+                if is_new:
+                    Path(where).unlink(missing_ok=True)
+                raise OutputError(f"STUDY {where} could not be written: the disk is full. Free some space.") from error
             raise SettingsError(
                 f"STUDY {where} cannot be opened ({type(error).__name__}: {str(error).splitlines()[0]}). Give a file in a "
                 "folder that can be written, or the address of a database that is running."
             ) from error
     raise SettingsError(f"STUDY {where} cannot be opened.")
+
+
+@contextlib.contextmanager
+def that_may_be_lost(where: str) -> Iterator[None]:
+    """Turn what a storage says when it cannot be written or reached any more into a sentence."""
+    import optuna  # noqa: PLC0415 - only while tuning
+
+    try:
+        yield
+    except GeoDLError:
+        raise
+    except (optuna.exceptions.StorageInternalError, OSError) as error:
+        what = str(error.__cause__ or error).splitlines()[0]
+        raise OutputError(
+            f"STUDY {where} could not be written or reached ({what}). Free some space, or start the database; then the same "
+            "command goes on with the trials that are in it."
+        ) from error
 
 
 def _storage(where: str) -> Any:

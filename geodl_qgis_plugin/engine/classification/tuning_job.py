@@ -31,7 +31,7 @@ from .course import Check, News, Standing, score_of_check
 from .fitting import CHECKPOINT, LEARNING_RATES, architecture_of, check_parts, fit
 from .networks import does
 from .search_space import suggested
-from .study import finished, is_wanted, open_study, revive, under_way
+from .study import finished, is_wanted, open_study, revive, that_may_be_lost, under_way
 from .training_settings import Settings as TrainingSettings
 from .tuning_report import add_tuning, write_trials
 from .tuning_settings import Settings
@@ -67,16 +67,18 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
     tile_set = TileSet.open(settings.tiles)
     base = _base(settings)
     check_parts(tile_set, base)
+    architectures = _architectures(settings, base, tile_set)
     digest = _digest(settings, tile_set)
     where = settings.study or str(output.with_suffix(".study.db"))
     study = open_study(where, f"geodl-{digest}", settings.seed)
     folder = output.parent / f".{output.stem}.{digest}.tuning"
     if not settings.resume:
         shutil.rmtree(folder, ignore_errors=True)
-    tuning = _Tuning(settings, base, tile_set, study, folder)
+    tuning = _Tuning(settings, base, architectures, tile_set, study, folder)
     stopped = False
     try:
-        tuning.go_on(PartOfProgress(progress, 0.0, _TRAINING_SHARE))
+        with that_may_be_lost(where):
+            tuning.go_on(PartOfProgress(progress, 0.0, _TRAINING_SHARE))
     except Cancelled:
         if progress.abandoned() or not tuning.complete():
             raise
@@ -110,16 +112,16 @@ class _Tuning:
     """The trials that this process makes of a study."""
 
     def __init__(
-        self, settings: Settings, base: TrainingSettings, tile_set: TileSet, study: optuna.Study, folder: Path
+        self,
+        settings: Settings,
+        base: TrainingSettings,
+        architectures: list[str],
+        tile_set: TileSet,
+        study: optuna.Study,
+        folder: Path,
     ) -> None:
-        self.settings, self.base, self.tile_set = settings, base, tile_set
-        self.study, self.folder = study, folder
-        automatic = settings.architecture == "automatic"
-        self.architectures = [
-            name
-            for name in (tuple(LEARNING_RATES) if automatic else (settings.architecture,))
-            if self._fits(name, must=not automatic)
-        ]
+        self.settings, self.base, self.architectures = settings, base, architectures
+        self.tile_set, self.study, self.folder = tile_set, study, folder
 
     def go_on(self, progress: Progress) -> None:
         """Make trials until the study has as many as were asked for, those of other processes included."""
@@ -239,17 +241,6 @@ class _Tuning:
                 if trial.state.name in ("COMPLETE", "PRUNED") and own != best:
                     shutil.rmtree(own, ignore_errors=True)
 
-    def _fits(self, name: str, *, must: bool) -> bool:
-        if not does(name, self.settings.task) and not must:
-            return False
-        try:
-            architecture_of(replace(self.base, architecture=name), self.tile_set)
-        except GeoDLError:
-            if must:
-                raise
-            return False
-        return True
-
 
 class _TooMany(GeoDLError):
     """A trial that two processes began at the same moment, where one was missing."""
@@ -262,6 +253,20 @@ class _Unworkable(GeoDLError):
 def _base(settings: Settings) -> TrainingSettings:
     shared = {name: getattr(settings, name) for name in ("tiles", "task", "epochs", "minutes", "seed", "precision")}
     return read_settings(TrainingSettings, {**shared, "output": settings.output, "architecture": settings.architecture})
+
+
+def _architectures(settings: Settings, base: TrainingSettings, tile_set: TileSet) -> list[str]:
+    """Return the names of those that are tried: the one that is asked for, or all that fit task and tiles."""
+    if settings.architecture != "automatic":
+        architecture_of(replace(base, architecture=settings.architecture), tile_set)  # says why, where it does not fit
+        return [settings.architecture]
+    found = []
+    for name in LEARNING_RATES:
+        with contextlib.suppress(GeoDLError):
+            if does(name, settings.task):
+                architecture_of(replace(base, architecture=name), tile_set)
+                found.append(name)
+    return found
 
 
 def _digest(settings: Settings, tile_set: TileSet) -> str:
