@@ -70,7 +70,7 @@ def fit_classic(
         said.append(_roll(members[0], history[:, :at], shape))
         happened.append((history[:, at : at + shape.horizon] - middle) / spread)
     quantiles = np.repeat(np.stack(said)[..., None], len(QUANTILES), axis=3)
-    shifts = quantile_shifts(np.stack(happened), quantiles, float(history.shape[1] - judged[0]))
+    shifts = quantile_shifts(np.stack(happened), quantiles)
     members, curves = _fit(history, shape, training, seed, PartOfProgress(progress, 0.5, 1.0), crew.at("all"))
     return Classic(members[0], curves, shape, calendar.frequency, transform, harmonics, shifts)
 

@@ -15,12 +15,13 @@ from .seasons import Array
 
 MIDDLE = QUANTILES.index(0.5)
 _NEIGHBOURS = 2
+_LEAST_ORIGINS = 8
 _MOST_STRETCH = 2.0
 
 
-def quantile_shifts(observed: Array, quantiles: Array, independent: float) -> Array:
+def quantile_shifts(observed: Array, quantiles: Array) -> Array:
     """
-    Return by how much each quantile has to move.
+    Return by how much each quantile has to move; outer ones a little further, as for so many independent values as there were.
 
     Parameters
     ----------
@@ -28,8 +29,6 @@ def quantile_shifts(observed: Array, quantiles: Array, independent: float) -> Ar
         In standard deviations, NaN where nothing was observed.
     quantiles : (origin, station, lead, quantile)
         What was said at those origins.
-    independent : float
-        About how many independent origins there were: the outer quantiles are widened as for so many.
 
     Returns
     -------
@@ -38,6 +37,7 @@ def quantile_shifts(observed: Array, quantiles: Array, independent: float) -> Ar
     leads = observed.shape[2]
     shifts = np.zeros((leads, len(QUANTILES)))
     middle = np.abs(observed - quantiles[..., MIDDLE])
+    independent = independent_values(middle)
     size = np.array([_mean(middle[:, :, lead]) for lead in range(leads)])
     for lead in range(leads):
         near = slice(max(0, lead - _NEIGHBOURS), lead + _NEIGHBOURS + 1)
@@ -48,6 +48,38 @@ def quantile_shifts(observed: Array, quantiles: Array, independent: float) -> Ar
                 shifts[lead, index] = np.quantile(miss, _widened(level, independent))
     # a stretch of some years that was warm or dry throughout says nothing about the next: the middle stays where it was
     return shifts - shifts[:, [MIDDLE]]
+
+
+def independent_values(errors: Array) -> float:
+    """
+    Return how many independent values would tell as much of an interval as these errors: the median over lead times.
+
+    Stations share their weather, and a wild week is followed by another: how often the widest fifth of the errors falls on each
+    origin scatters more than it would by chance alone, and that says how many values there are in truth.
+
+    Parameters
+    ----------
+    errors : (origin, station, lead)
+        Absolute, NaN where nothing was observed.
+    """
+    share = 0.2
+    counts = []
+    for lead in range(errors.shape[2]):
+        own = errors[:, np.isfinite(errors[:, :, lead]).any(axis=0), lead]
+        own = own[np.isfinite(own).any(axis=1)]
+        if len(own) < _LEAST_ORIGINS:
+            continue
+        wide = np.where(np.isfinite(own), own > np.nanquantile(own, 1 - share), np.nan)
+        by_origin = np.nanmean(wide, axis=1)
+        centred = by_origin - by_origin.mean()
+        variance = centred @ centred
+        for lag in range(1, len(own) // 3):
+            both = centred[lag:] @ centred[:-lag]
+            if both <= 0:  # what follows is chance (Geyer 1992, doi:10.1214/ss/1177011137)
+                break
+            variance += 2 * both
+        counts.append(share * (1 - share) * len(own) ** 2 / max(variance, 1e-9))
+    return float(np.clip(np.median(counts), _LEAST_ORIGINS, errors.size)) if counts else float(_LEAST_ORIGINS)
 
 
 def spread_factors(judged: Array, late: Array) -> Array:

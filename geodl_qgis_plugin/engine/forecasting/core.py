@@ -272,7 +272,7 @@ def _look(
     normal = normals.expected(calendar, length, length + core.shape.horizon) + known.level[:, -1:] * deviation
     ridge = core.ridge.predict(cut)
     network = ridge[..., None] + (member_quantiles(networks, cut) if networks else np.zeros(len(QUANTILES)))
-    now = np.nan_to_num(known.values[:, -1] - known.level[:, -1])
+    now = known.carried[:, -1] - known.level[:, -1]
     return normal, deviation, ridge, network, now
 
 

@@ -162,7 +162,7 @@ def fit_forecaster(
             for index, outlook in enumerate(outlooks)
         ]
     )
-    shifts = quantile_shifts(happened, said, float(history.shape[1] - before))
+    shifts = quantile_shifts(happened, said)
     progress.update(0.55, "Judging the model")
     core = fit_core(
         history, side, calendar, plan, shape, training, seed, PartOfProgress(progress, 0.55, 1.0), crew.at("all")

@@ -54,9 +54,9 @@ def late_origins(length: int, calendar: Calendar, core: Core) -> tuple[npt.NDArr
     Return origins of a record and how much each counts: all alike.
 
     Where a record is too short to show the yearly cycle, what is usual changes with the season, and an origin counts half after
-    an eighth of it.
+    a sixteenth of it.
     """
-    life = length / 8 if is_short(calendar, length) else float("inf")
+    life = length / 16 if is_short(calendar, length) else float("inf")
     first = max(1, core.shape.input_length, length - int(min(4 * life, length)))
     found = rolling_origins(min(first, length - 1), length - 1, _MOST_ORIGINS, calendar.frequency.season)
     return found, np.asarray(0.5 ** ((length - found) / life))
@@ -139,7 +139,7 @@ def _model(
     if core.neighbours is not None:
         stations = len(known.values)
         for at in np.unique(where[:, 1]):
-            now = np.nan_to_num(known.values[:, at - 1] - known.level[:, at])
+            now = known.carried[:, at - 1] - known.level[:, at]
             rows = where[:, 1] == at
             found[rows] += core.neighbours.predict(now, side.keys)[where[rows, 0] % stations]
     return found

@@ -19,8 +19,7 @@ from .baselines import CLIMATOLOGY
 from .seasons import Array
 
 LEAST_SKILL = 0.01
-# the odds at which one more parameter pays for itself in prediction (Akaike's criterion): p < 0.16
-LEAST_RATIO = 1.0
+LEAST_RATIO = 1.645  # standard errors, one-sided p < 0.05
 _BEYOND_DOUBT = 2.0  # standard errors
 _BETTER_BY = 0.02  # what another baseline must win to replace climatology with the chosen trend
 

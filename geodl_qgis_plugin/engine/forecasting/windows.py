@@ -17,6 +17,9 @@ from .seasons import Array, Calendar
 
 CHANNELS = ("anomaly", "seen", "region", "cosine", "sine")
 _REGION_MOST = 64  # stations that share one regional mean
+_FEW_PAIRS = (
+    30.0  # so many neighbouring values tell as much of a station's memory as is assumed of it: that it has none
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Anomalies:
     ----------
     values : (station, time)
         In standard deviations, NaN where missing; the level is still in them.
+    carried : (station, time)
+        The same without gaps: the last value that was seen, fading towards the level as fast as the station forgets.
     deviation : (station, time + horizon)
         Standard deviation of each step in units of the series.
     level : (station, time + 1)
@@ -41,6 +46,7 @@ class Anomalies:
     """
 
     values: Array
+    carried: Array
     deviation: Array
     level: Array
     region: Array
@@ -89,6 +95,7 @@ def anomalies(
     )
     return Anomalies(
         scaled,
+        _carried(scaled, level),
         deviation,
         level,
         _region_means(scaled, regions),
@@ -130,13 +137,13 @@ def inputs(known: Anomalies, calendar: Calendar, shape: Shape, where: npt.NDArra
     inside = np.clip(steps, 0, None)
     rows = station[:, None]
     shift = known.level[station, origin][:, None]
-    own = np.where(steps >= 0, known.values[rows, inside], np.nan) - shift
-    seen = np.isfinite(own)
+    seen = (steps >= 0) & np.isfinite(known.values[rows, inside])
+    own = np.where(steps >= 0, known.carried[rows, inside] - shift, 0.0)
     # the region keeps its own level: its mean is taken less that of the station's shift, which is nearly the region's
     region = np.where(steps >= 0, known.region[rows, inside], 0.0)
     region = np.where(region != 0.0, region - shift, 0.0)
     phase = _slow_phase(calendar, known.values.shape[1])[inside]
-    parts = [np.where(seen, own, 0.0), seen, region, np.cos(2 * np.pi * phase), np.sin(2 * np.pi * phase)]
+    parts = [own, seen, region, np.cos(2 * np.pi * phase), np.sin(2 * np.pi * phase)]
     parts += [np.where(steps >= 0, layer[rows, inside], 0.0) for layer in known.covariates]
     parts += [np.broadcast_to(column[station][:, None], steps.shape) for column in known.static.T]
     return np.asarray(np.stack(parts, axis=2), dtype=np.float32)
@@ -144,7 +151,7 @@ def inputs(known: Anomalies, calendar: Calendar, shape: Shape, where: npt.NDArra
 
 def latest(known: Anomalies, where: npt.NDArray[np.int64], around: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """
-    Return the latest anomalies of each window's neighbours: (window, neighbour), 0 where missing.
+    Return the latest anomalies of each window's neighbours: (window, neighbour), 0 where there is no neighbour.
 
     Parameters
     ----------
@@ -153,8 +160,8 @@ def latest(known: Anomalies, where: npt.NDArray[np.int64], around: npt.NDArray[n
     """
     others = around[where[:, 0]]
     origin = where[:, 1][:, None]
-    found = known.values[others, origin - 1] - known.level[others, origin]
-    return np.asarray(np.where(others >= 0, np.nan_to_num(found), 0.0), dtype=np.float32)
+    found = known.carried[others, origin - 1] - known.level[others, origin]
+    return np.asarray(np.where(others >= 0, found, 0.0), dtype=np.float32)
 
 
 def targets(
@@ -213,6 +220,21 @@ def some_regions(regions: npt.NDArray[np.int64], most: int, seed: int, least_reg
     order = np.random.default_rng(seed).permutation(np.flatnonzero(sizes))
     count = max(least_regions, int(np.searchsorted(np.cumsum(sizes[order]), most)))
     return np.flatnonzero(np.isin(regions, order[:count]))
+
+
+def _carried(scaled: Array, level: Array) -> Array:
+    """Fill gaps with what was seen last: of a series that remembers, "the normal" would be a bad guess of its latest value."""
+    rest = scaled - level[:, :-1]
+    seen = np.isfinite(rest)
+    both = seen[:, 1:] & seen[:, :-1]
+    product = np.where(both, rest[:, 1:] * rest[:, :-1], 0.0).sum(axis=1)
+    square = np.where(both, np.square(rest[:, :-1]), 0.0).sum(axis=1)
+    memory = np.clip(product / (square + _FEW_PAIRS), 0.0, 1.0)  # in standard deviations, so that a square is about 1
+    columns = np.arange(scaled.shape[1])
+    last = np.maximum.accumulate(np.where(seen, columns, -1), axis=1)
+    faded = np.power(memory[:, None], columns - last)
+    latest = np.take_along_axis(np.nan_to_num(rest), np.maximum(last, 0), axis=1)
+    return np.asarray(level[:, :-1] + np.where(last >= 0, faded * latest, 0.0))
 
 
 def _region_means(scaled: Array, regions: npt.NDArray[np.int64]) -> Array:

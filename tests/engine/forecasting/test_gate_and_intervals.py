@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("torch")
 
 from geodl_qgis_plugin.engine.forecasting.baselines import CLIMATOLOGY, PERSISTENCE
-from geodl_qgis_plugin.engine.forecasting.conformal import spread_factors
+from geodl_qgis_plugin.engine.forecasting.conformal import independent_values, quantile_shifts, spread_factors
 from geodl_qgis_plugin.engine.forecasting.recent_errors import weighted_quantiles
 from geodl_qgis_plugin.engine.forecasting.skill_gate import decide
 from geodl_qgis_plugin.engine.forecasting.transforms import none_below_trace
@@ -31,14 +31,41 @@ def test_later_leads_open_though_the_first_does_not():
 
 
 def test_luck_does_not_open_it():
-    """Of forty models without any gain at most four get a lead time: the odds of one in six hold for the first alone."""
-    opened = sum(gate_for(np.full(LEADS, -0.01), seed).open.any() for seed in range(40))
+    """Of eighty models without any gain at most four get a lead time: the odds of one in twenty hold for the first alone."""
+    opened = sum(gate_for(np.full(LEADS, -0.01), seed).open.any() for seed in range(80))
     assert opened <= 4
 
 
 def test_a_later_gain_alone_stays_shut_where_it_is_lost_elsewhere():
     """A model that loses over all lead times together and at the first gets none."""
     assert not gate_for([-0.3, -0.2, -0.2, -0.1, -0.1, 0.0, 0.05, 0.05]).has_skill
+
+
+@pytest.mark.parametrize(
+    ("copies", "block", "low", "high"),
+    [(1, 1, 80, 400), (10, 1, 80, 400), (1, 10, 8, 40)],
+    ids=["own", "copied", "blocks"],
+)
+def test_copies_count_once(copies, block, low, high):
+    """Errors of stations that are copies, or that are wild for ten origins together, tell as much as so many fewer."""
+    generator = np.random.default_rng(1)
+    size = np.repeat(np.exp(1.5 * generator.normal(size=(200 // block, 4))), block, axis=0)[:, None, :]
+    errors = np.abs(size * (1 if block > 1 else generator.normal(size=(200, 1, 4))))
+    assert low < independent_values(np.repeat(errors, copies, axis=1)) < high
+
+
+def test_stations_of_their_own_count_each():
+    """Ten stations whose errors have nothing to do with each other tell as much as ten times the origins."""
+    errors = np.abs(np.random.default_rng(2).normal(size=(200, 10, 4)))
+    assert 1000 < independent_values(errors) < 4000
+
+
+def test_few_origins_widen():
+    """The same errors seen at fewer origins make wider intervals; the middle stays."""
+    errors = np.random.default_rng(3).normal(size=(2000, 1, 3))
+    few, many = (quantile_shifts(errors[:count], np.zeros((count, 1, 3, 7))) for count in (12, 2000))
+    assert (few[:, -1] - few[:, 0] > many[:, -1] - many[:, 0]).all()
+    assert (few[:, 3] == 0).all()
 
 
 def test_intervals_grow_with_the_errors():
@@ -67,7 +94,7 @@ def test_dry_days_lie_inside():
 
 def test_hourly_intervals_hold_through_a_stormy_season():
     """
-    Hourly values whose spread doubles after training: 80 % intervals hold 68 to 92 % of the time, since they follow the errors;
+    Hourly values whose spread doubles after training: 80 % intervals hold 72 to 90 % of the time, since they follow the errors;
 
     without following they held 60 %. A record of some months cannot know the season.
     """
@@ -92,5 +119,5 @@ def test_hourly_intervals_hold_through_a_stormy_season():
         found = predict(model, values[:, :origin], side, hourly)
         came = values[:, origin : origin + 6]
         inside.append((came >= found.quantiles[..., 1]) & (came <= found.quantiles[..., 5]))
-    assert 0.68 < np.mean(inside) < 0.92
+    assert 0.72 < np.mean(inside) < 0.90
     assert set(model.gate.baseline) & {PERSISTENCE, *CLIMATOLOGY.values()}
