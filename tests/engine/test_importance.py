@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.ensemble import RandomForestClassifier
 from torch import nn
 
+from geodl_qgis_plugin.engine.classification import importance
 from geodl_qgis_plugin.engine.classification.importance import Importance, band_importance, weights_of_bands
+from geodl_qgis_plugin.engine.classification.networks import choose_architecture
+from geodl_qgis_plugin.engine.classification.networks.ensemble import Ensemble
 from geodl_qgis_plugin.engine.errors import Cancelled
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.rasters.grid import Grid
@@ -17,7 +21,7 @@ from .test_tile_set import UTM, extract
 class FirstBand(nn.Module):
     """Maps class 1 where the first band is above 0; a model of which it is known what matters."""
 
-    stride = 4
+    stride, halo_px = 4, 0
 
     def __init__(self, tile_size_px=None):
         super().__init__()
@@ -64,6 +68,31 @@ def test_whole_tiles(tmp_path):
     assert found.loss[1] == 0.0
     again = band_importance(FirstBand(16), tiles, "test", halo_px=0, seed=0, progress=SilentProgress())
     assert again == found
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_statistics_that_are_exchanged_are_those_of_exchanged_windows(mixed, tmp_path):
+    """A model on statistics is right at the very same pixels, alone and beside a net, also where a place stands alone."""
+    tiles = _set(tmp_path, tile_size=32, block_size=1920.0)
+    trees = choose_architecture("forest", "each pixel", tiles.bands, 2, 32, {"widths": [3, 9]}, (30.0, 30.0)).build()
+    values, codes = tiles.read(tiles.indices("training")[:4])
+    seen = np.concatenate([trees.features(tile).reshape(len(trees.features(tile)), -1).T for tile in values])
+    fitted = RandomForestClassifier(5, random_state=0).fit(seen, codes.ravel() == 20)
+    trees.trees.take([tree.tree_ for tree in fitted.estimators_], np.arange(2))
+    net = Ensemble([trees, FirstBand()], [0.7, 0.3]) if mixed else trees
+    places = importance._places(net, tiles, "validation", 4, np.random.default_rng(0))
+    assert len(places) > 2
+    model = importance._Model(net, places)
+    sources = np.array([1, 0, *range(2, len(places))])
+    for band in range(2):
+        exchanged = [importance._with_band(place, places[source], band) for place, source in zip(places, sources)]
+        quick, slow = model.right(band, exchanged, sources), importance._right(net, exchanged)
+        for place, one, other in zip(places, quick, slow):
+            known = place.wanted >= 0
+            np.testing.assert_array_equal(one[known], other[known])
+    found = band_importance(net, tiles, "validation", halo_px=4, seed=0, progress=SilentProgress())
+    assert found.loss[0] > 0.2 > abs(found.loss[1]) * 5
+    assert 4000 < found.places < 6000
 
 
 def test_one_window_alone(tmp_path):

@@ -25,7 +25,7 @@ from .course import News, Stage
 from .forest import places
 from .metrics import score_of_shares
 from .networks import Architecture
-from .networks.statistics import pixel_features
+from .networks.statistics import features_of_bands
 from .networks.surroundings import MEMBERS, Surroundings
 from .pieces import Clock, Pieces
 from .scoring import Scored
@@ -297,16 +297,13 @@ class SurroundingsTraining:
 
 def columns_of(net: Surroundings, widths: Sequence[int]) -> npt.NDArray[np.int64]:
     """Return the places, among a net's features, of those that one with only some of its widths has."""
-    places, start = [], 0
-    for band in range(net.bands):
-        surface = [band] if band in net.surfaces else []
-        count = pixel_features(1, [0] if surface else [], net.widths, net.scales)
-        own = np.arange(start, start + count)
-        if not surface:
+    places = []
+    for band, own in enumerate(features_of_bands(net.bands, net.surfaces, net.widths, net.scales)):
+        numbers = np.arange(own.start, own.stop)
+        if band not in net.surfaces:
             keep = [0, *(1 + 2 * net.widths.index(width) + part for width in widths for part in (0, 1))]
-            own = own[keep]
-        places.append(own)
-        start += count
+            numbers = numbers[keep]
+        places.append(numbers)
     return np.concatenate(places)
 
 

@@ -47,6 +47,10 @@ class PixelForest(nn.Module):
         """Return features (feature, row, column) of bands (band, row, column)."""
         return pixel_statistics(values, self.surfaces, self.spacing_m, self.widths, self.scales)
 
+    def probabilities(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the classes' probabilities (pixel, class) of features (pixel, feature)."""
+        return self.trees.probabilities(features)
+
     def forward(self, values: Tensor, derived: Tensor | None = None) -> Tensor:
         """Return logits."""
         given = values.detach().float().cpu().numpy()

@@ -69,6 +69,13 @@ def pixel_features(bands: int, surfaces: Sequence[int], widths: Sequence[int], s
     return len(surfaces) * terrain + (bands - len(surfaces)) * (1 + 2 * len(widths))
 
 
+def features_of_bands(bands: int, surfaces: Sequence[int], widths: Sequence[int], scales: Sequence[int]) -> list[slice]:
+    """Return which of the features that `pixel_statistics` gives are each band's: no other band is in them."""
+    counts = [pixel_features(1, [0] if band in surfaces else [], widths, scales) for band in range(bands)]
+    ends = np.cumsum(counts).tolist()
+    return [slice(end - count, end) for count, end in zip(counts, ends)]
+
+
 def pixel_halo_px(bands: int, surfaces: Sequence[int], widths: Sequence[int], scales: Sequence[int]) -> int:
     """Return how far beyond a pixel its features see."""
     reach = [0]
