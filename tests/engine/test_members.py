@@ -6,10 +6,11 @@ import torch
 
 from geodl_qgis_plugin.engine.classification import training
 from geodl_qgis_plugin.engine.classification.classifier import load_classifier
+from geodl_qgis_plugin.engine.classification.course import Check
 from geodl_qgis_plugin.engine.classification.members import together
 from geodl_qgis_plugin.engine.classification.networks import EACH_PIXEL, choose_architecture, ensemble_of
 from geodl_qgis_plugin.engine.classification.networks.ensemble import Ensemble
-from geodl_qgis_plugin.engine.classification.training import Check, Trained
+from geodl_qgis_plugin.engine.classification.trained import Trained
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.model_file import read_model
 

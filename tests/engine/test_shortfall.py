@@ -2,8 +2,9 @@
 
 import pytest
 
+from geodl_qgis_plugin.engine.classification.course import Check
 from geodl_qgis_plugin.engine.classification.shortfall import cut_short
-from geodl_qgis_plugin.engine.classification.training import Check, Trained
+from geodl_qgis_plugin.engine.classification.trained import Trained
 
 
 def _history(batches, scores, minutes):

@@ -11,11 +11,11 @@ import torch
 from geodl_qgis_plugin.engine.classification import training
 from geodl_qgis_plugin.engine.classification.batches import Batches
 from geodl_qgis_plugin.engine.classification.forest import forest_accuracy
+from geodl_qgis_plugin.engine.classification.losses import class_weights
 from geodl_qgis_plugin.engine.classification.networks import choose_architecture
 from geodl_qgis_plugin.engine.classification.prediction import receptive_halo_px
 from geodl_qgis_plugin.engine.classification.scoring import score_net
 from geodl_qgis_plugin.engine.classification.streaming import Behind, ahead
-from geodl_qgis_plugin.engine.classification.training import class_weights
 from geodl_qgis_plugin.engine.errors import Cancelled, TileSetError
 from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress

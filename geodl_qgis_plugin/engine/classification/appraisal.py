@@ -27,7 +27,7 @@ from .metrics import Accuracy
 from .networks import EACH_PIXEL
 from .part_map import PartMap
 from .scoring import Predicted, score_net
-from .training import Trained
+from .trained import Trained
 from .training_settings import Settings
 
 A_TIE = 0.005  # of accuracy

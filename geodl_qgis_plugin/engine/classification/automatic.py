@@ -20,13 +20,14 @@ from ..messages import PartOfProgress, Progress
 from ..rasters.grid import Window
 from ..training_data.tile_set import TileSet
 from .batches import positions_of_codes
+from .course import Standing, score_of_check
 from .networks import EACH_PIXEL, Architecture, ensemble_of, is_surface
 from .networks.ensemble import Ensemble
 from .pieces import Pieces
 from .prediction import Reading, padded, probabilities_of, reading_of
 from .scoring import part_windows
 from .surroundings_training import SurroundingsTraining, choose_weights, weighted
-from .training import STOPPED, Standing, Trained, score_of_check
+from .trained import STOPPED, Trained
 
 SURROUNDINGS_SHARE = 0.5  # of the minutes
 _PIXELS = 100_000

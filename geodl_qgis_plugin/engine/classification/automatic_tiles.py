@@ -23,7 +23,7 @@ from .metrics import ConfusionCounter
 from .networks import EACH_TILE, FORESTS, Architecture, ensemble_of
 from .networks.ensemble import Ensemble
 from .scoring import predictions
-from .training import STOPPED, Trained, Trial
+from .trained import STOPPED, Trained, Trial
 
 CANDIDATES = ("forest", "extra trees", "residual", "pooled")
 _FORESTS_SHARE = 0.1  # of the progress for each forest

@@ -27,7 +27,7 @@ from .metrics import Accuracy
 from .net_runner import NetRunner
 from .networks import EACH_PIXEL, GUEST, Architecture
 from .prediction import ready_for_maps
-from .training import Trained
+from .trained import Trained
 
 
 @dataclass(frozen=True)

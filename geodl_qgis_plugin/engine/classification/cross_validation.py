@@ -25,7 +25,7 @@ from .forest import forest_accuracy
 from .members import fit_members
 from .networks import EACH_PIXEL
 from .scoring import score_net
-from .training import STOPPED
+from .trained import STOPPED
 from .training_settings import Settings
 
 

@@ -33,7 +33,8 @@ from .networks import EACH_PIXEL, Architecture, choose_architecture
 from .networks.residual import SMALLEST_SLIDING_PX
 from .pieces import pieces_beside
 from .surroundings_training import SurroundingsTraining
-from .training import Plan, Trained, train
+from .trained import Plan, Trained
+from .training import train
 from .training_settings import Settings
 
 # Batch norms bear long steps; without them a net dies of such.

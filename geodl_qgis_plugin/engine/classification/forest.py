@@ -19,7 +19,7 @@ from ..training_data.splits import PARTS
 from ..training_data.tile_set import TileSet
 from .augmentation import NONE, Symmetry, allowed_symmetries, turn_tile
 from .batches import positions_of_codes, training_tiles
-from .course import News, Stage
+from .course import Check, News, Stage
 from .hidden_ground import as_on_a_map
 from .metrics import Accuracy, score_of_shares
 from .networks import EACH_PIXEL, EACH_TILE, Architecture, choose_architecture
@@ -28,7 +28,7 @@ from .networks.statistics import tile_values
 from .networks.trees import Trees
 from .pieces import Pieces
 from .scoring import Predicted, Scored
-from .training import STOPPED, Check, Trained
+from .trained import STOPPED, Trained
 from .tree_growth import Arrays, grow_trees
 
 TREES = 200

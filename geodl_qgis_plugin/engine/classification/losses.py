@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..training_data.tile_set import TileSet
 from .batches import IGNORED
 
 LOSSES = ("cross-entropy", "focal", "dice")
@@ -81,3 +83,23 @@ def dice_loss(logits: Tensor, wanted: Tensor, weights: Tensor | None = None) -> 
     support = truth.sum(across)
     share = (support > 0).to(logits.dtype) * (1.0 if weights is None else weights)
     return ((1 - 2 * common / both.clamp_min(1e-12)) * share).sum() / share.sum().clamp_min(1e-12)
+
+
+def class_weights(tile_set: TileSet, power: float, *, per_pixel: bool) -> Tensor:
+    """
+    Return a weight for each class (class,), from its share of the training part; 1 on average over what is learnt from.
+
+    At most 10 times the smallest; a class without training pixels gets 0, which is never used.
+    """
+    if per_pixel:
+        counts = tile_set.class_counts("training")
+        share = np.array([counts.get(one.code, 0) for one in tile_set.classes], np.float64)
+    else:
+        codes = tile_set.tiles["code"][tile_set.indices("training")]
+        share = np.array([(codes == one.code).sum() for one in tile_set.classes], np.float64)
+    weights = np.zeros(share.size)
+    there = share > 0
+    weights[there] = (share[there] / share.sum()) ** -power
+    weights[there] = np.minimum(weights[there], 10 * weights[there].min())
+    weights /= (weights * share).sum() / share.sum()
+    return torch.from_numpy(weights).float()

@@ -21,7 +21,7 @@ from .course import News
 from .fitting import fit
 from .networks import Architecture, ensemble_of
 from .networks.ensemble import Ensemble
-from .training import STOPPED, Trained
+from .trained import STOPPED, Trained
 from .training_settings import Settings
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .training import AUTOMATIC_BATCHES, Check, Trained
+from .course import Check
+from .trained import Trained
+from .training import AUTOMATIC_BATCHES
 
 FEW_BATCHES = AUTOMATIC_BATCHES // 3
 _RISING = 0.01  # of the mean of accuracy and macro-F1, over the last third of the checks

@@ -21,7 +21,7 @@ from ..messages import PartOfProgress, Progress
 from ..training_data.splits import VALIDATION
 from ..training_data.tile_set import TileSet
 from .batches import positions_of_codes
-from .course import News, Stage
+from .course import Check, News, Stage
 from .forest import places
 from .metrics import score_of_shares
 from .networks import Architecture
@@ -30,7 +30,7 @@ from .networks.surroundings import MEMBERS, Surroundings
 from .pieces import Clock, Pieces
 from .scoring import Scored
 from .surroundings_nets import BATCH, STOPPED_EARLY, fit_nets
-from .training import Check, Trained
+from .trained import Trained
 from .tree_growth import Arrays, grow_trees
 
 NET_PIXELS, TREE_PIXELS, VALIDATION_PIXELS = 200_000, 80_000, 50_000

@@ -29,7 +29,7 @@ from .members import fit_members
 from .networks import ON_STATISTICS
 from .pieces import holds_work
 from .shortfall import cut_short
-from .training import STOPPED
+from .trained import STOPPED
 from .training_report import training_page
 from .training_settings import Settings
 

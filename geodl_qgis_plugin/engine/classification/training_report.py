@@ -20,7 +20,7 @@ from .metrics import Accuracy
 from .networks import EACH_PIXEL, Architecture
 from .networks.surroundings import MEMBERS
 from .shortfall import cut_short
-from .training import Trained
+from .trained import Trained
 from .training_settings import Settings
 from .trust_report import trust_sections
 
