@@ -58,9 +58,9 @@ class ExtractTiles(GeoDLAlgorithm):
         """Return further help."""
         return self.tr(
             "<p>The area is parted into blocks, which are dealt to training, validation and test before tiles are cut, so that "
-            "every class is in every part where it can be. What lies in a test block or within the buffer round one is hidden "
-            "from training: neither its labels nor its values are seen. Statistics for scaling come from training blocks "
-            "only.</p>"
+            "every class is in every part where it can be. Training learns from no label in a test block or within the buffer "
+            "round one; whether it sees the predictors there, as context, is up to CONTEXT. Statistics for scaling come from "
+            "training blocks only.</p>"
             "<p>Rasters of another CRS, pixel size or extent are warped on the fly to the grid of the first one. "
             "Names and colours "
             "of classes are those that the label layer is drawn with.</p>"
@@ -294,10 +294,11 @@ class ExtractTiles(GeoDLAlgorithm):
         self._choice(
             self.CONTEXT,
             self.tr("Predictors in and near the test part"),
-            ["hidden", "visible"],
+            ["visible", "hidden"],
             help=self.tr(
-                "Hidden: training sees no test pixel. Visible: training tiles see the values (never the labels) "
-                "there, as context."
+                "Visible: training tiles see the values there, never the labels, as context, as they will where a map is made "
+                "of ground whose predictors are at hand. Hidden: they see no pixel of it; a stricter score, as for another "
+                "region."
             ),
         )
         self._number(

@@ -91,7 +91,7 @@ class TrainClassifier(GeoDLAlgorithm):
                 "What is trained. Automatic tries several and keeps what does best on the validation part, which may be the "
                 "mean of them: forests and nets on tiles; surroundings and a U-Net on pixels, but a U-Net alone where all "
                 "bands are elevations. “unet” is for pixels and sees forms; “surroundings”, for pixels too, are small nets, a "
-                "forest and extra trees on means and spreads in windows to 201 pixels, averaged: the better choice for large "
+                "forest and extra trees on means and spreads in windows to 301 pixels, averaged: the better choice for large "
                 "bodies in noisy predictors. “pooled”, “classic” (with weights for every position of its dense layer) and "
                 "“residual” (deeper; also for tiles of a few pixels) are for tiles. “forest” and “extra trees” are for both: "
                 "many decision trees on the values and their means and spreads in windows of 5 to 121 pixels (on the terrain, "

@@ -18,7 +18,7 @@ def given(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["mosaic", "stacked"])
 def tiles(request, given, tmp_path_factory):
-    return extract(tmp_path_factory.mktemp("set") / "set", **given, storage=request.param)
+    return extract(tmp_path_factory.mktemp("set") / "set", **given, storage=request.param, context="hidden")
 
 
 def test_folds_are_those_that_extract_tiles_cuts(given, tmp_path):
@@ -116,7 +116,7 @@ def test_the_users_test_areas_stay_unseen(given, tmp_path):
 
     outline = "POLYGON((318000 4132000, 319200 4132000, 319200 4130800, 318000 4130800, 318000 4132000))"
     area = write_polygons(tmp_path / "a.gpkg", [(outline, "test")], 26912)
-    tiles = extract(tmp_path / "set", **given, test_areas=area)
+    tiles = extract(tmp_path / "set", **given, test_areas=area, context="hidden")
     there = np.isin(tiles.split, (3, 4))
     assert (tiles.split == 3).any()
     for number in range(3):

@@ -51,9 +51,9 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sets(inputs, tmp_path_factory):
-    """Return the same tiles in both storages."""
+    """Return the same tiles in both storages; predictors of test pixels are hidden."""
     folder = tmp_path_factory.mktemp("sets")
-    options = {**inputs, "buffer": 60.0}
+    options = {**inputs, "buffer": 60.0, "context": "hidden"}
     return {storage: extract(folder / storage, storage=storage, **options) for storage in ("mosaic", "stacked")}
 
 
@@ -199,8 +199,8 @@ def test_the_users_areas_are_the_test_part(inputs, tmp_path):
 
 
 def test_visible_context_shows_values_but_never_labels(inputs, tmp_path):
-    """CONTEXT visible."""
-    tiles = extract(tmp_path / "set", context="visible", buffer=60.0, **inputs)
+    """CONTEXT visible, as it is if nothing is said."""
+    tiles = extract(tmp_path / "set", buffer=60.0, **inputs)
     predictors, labels = tiles.read_window(Window(0, 0, 210, 230), "training")
     split = np.array(tiles.split)
     assert np.isfinite(predictors[0]).all()

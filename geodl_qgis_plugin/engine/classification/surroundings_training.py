@@ -33,12 +33,14 @@ from .surroundings_nets import BATCH, STOPPED_EARLY, fit_nets
 from .trained import Trained
 from .tree_growth import Arrays, grow_trees
 
-NET_PIXELS, TREE_PIXELS, VALIDATION_PIXELS = 200_000, 80_000, 50_000
+NET_PIXELS, TREE_PIXELS, VALIDATION_PIXELS = 300_000, 250_000, 50_000
+_MOST_BYTES = 600 * 2**20  # of features: of many bands fewer pixels are taken
+_MOST_NODES = 20_000_000  # of a forest: what it takes in memory, where maps are made
 TREES, TRIAL_TREES = 150, 60
 MOST_PASSES = 30  # of a net over the training pixels
 STEPS, TRIAL_STEPS = 700, 400
 TREE_CLASS_WEIGHT = 0.5
-CHOICES_PX = ((5, 11, 31, 61, 121), (5, 11, 31, 61, 121, 201))
+CHOICES_PX = ((5, 11, 31, 61, 121), (5, 11, 31, 61, 121, 201), (5, 11, 31, 61, 121, 201, 301))
 WIDEST_PX = CHOICES_PX[-1]
 _AS_TEST = (0, VALIDATION)  # 0: the belt round it
 _WEIGHT_STEPS, _TREES_AN_EPOCH = 4, 10
@@ -132,11 +134,11 @@ class SurroundingsTraining:
         until = _TRIAL_SHARE * self.limit_s
         progress.update(0.0, "Looking at the surroundings of pixels")
         seen = self._of_widths(WIDEST_PX, nets=1)
-        training = sample(seen, self.tile_set, "training", NET_PIXELS, self._random, progress, _AS_TEST)
+        training = sample(seen, self.tile_set, "training", pixels_of(seen), self._random, progress, _AS_TEST)
         validation = sample(seen, self.tile_set, "validation", VALIDATION_PIXELS, self._random, progress)
         net, loss, columns = self._of_best_widths(seen, training, validation, clock, until, progress)
         training, validation = training.of(columns), validation.of(columns)
-        trees = training.thinned(TREE_PIXELS // 2, self._random)
+        trees = training.thinned(TREE_PIXELS, self._random)
         self._grow(net, trees, self._trees(TRIAL_TREES), "trial", clock, until, progress)
         shares, wanted = net.shares(validation.features), validation.wanted
         net.weigh(choose_weights(shares, wanted))
@@ -161,7 +163,7 @@ class SurroundingsTraining:
         net: Surroundings = self.architecture.build()  # type: ignore[assignment]
         counts = {part: sum(self.tile_set.class_counts(part).values()) for part in ("training", "validation")}
         parts = [
-            sample(net, self.tile_set, part, NET_PIXELS * count // sum(counts.values()), self._random, progress)
+            sample(net, self.tile_set, part, pixels_of(net) * count // sum(counts.values()), self._random, progress)
             for part, count in counts.items()
         ]
         both = parts[0] + parts[1]
@@ -257,14 +259,23 @@ class SurroundingsTraining:
         for place, (kind, where) in enumerate(members):
             start = clock.seconds()
             end = start + (until - start) / (len(members) - place)
+            nodes: list[int] = []
 
-            def go_on(number: int, _: Arrays, place: int = place, kind: str = kind, end: float = end) -> bool:
+            def go_on(
+                number: int,
+                last: Arrays,
+                place: int = place,
+                kind: str = kind,
+                end: float = end,
+                nodes: list[int] = nodes,
+            ) -> bool:
+                nodes.append(len(last["feature"]))
                 done = (place + number / trees) / len(members)
                 progress.update(0.6 + 0.4 * done, f"Growing trees, {number} of {trees}")
                 self._tell(Stage(f"{_CALLED[stage]}: {kind}", number, trees, "trees"))
                 if progress.cancelled():
                     raise Cancelled(STOPPED_EARLY)
-                return clock.seconds() <= end
+                return clock.seconds() <= end and sum(nodes) < _MOST_NODES
 
             grow_trees(
                 where,
@@ -293,6 +304,11 @@ class SurroundingsTraining:
 
     def _trees(self, most: int) -> int:
         return min(most, _TREES_AN_EPOCH * self.epochs) if self.epochs else most
+
+
+def pixels_of(net: Surroundings) -> int:
+    """Return how many pixels are drawn, so that their features have room in memory."""
+    return min(NET_PIXELS, _MOST_BYTES // (4 * len(net.centre)))
 
 
 def columns_of(net: Surroundings, widths: Sequence[int]) -> npt.NDArray[np.int64]:

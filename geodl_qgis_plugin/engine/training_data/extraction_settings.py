@@ -37,7 +37,7 @@ class Settings:
     split: str = option("blocks", choices=("blocks", "polygons", "random"))
     folds: int = option(0, at_least=0, at_most=100)
     test_fold: int = option(0, at_least=0)
-    context: str = option("hidden", choices=("hidden", "visible"))
+    context: str = option("visible", choices=("visible", "hidden"))
     min_labelled: float = option(0.0, at_least=0, at_most=100)  # percent of a tile
     tile_label: str = option("majority", choices=("majority", "any"))
     tile_label_share: float = option(50.0, at_least=0, at_most=100)  # percent of the labelled pixels
