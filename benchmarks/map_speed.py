@@ -1,13 +1,15 @@
 """
 How fast `classifyraster` maps: beside the naive way, ONNX Runtime on the same windows, and the cores' convolution peak.
 
-    python benchmarks/map_speed.py [rows] [columns] [folder]
+    python benchmarks/map_speed.py [rows] [columns] [folder] [--openvino PYTHON] [--without naive]
 
 A U-Net of about 1.9 million weights, untrained, over a tiled GeoTIFF of four float32 bands. Each way runs in a process of its
-own; seconds are from its start to the finished files, imports included. But of ONNX Runtime the model alone is timed, on one
-window of GeoDL's size, halo included, and multiplied by their number. CPU seconds say more than the clock's beside other work.
+own; seconds are from its start to the finished files, imports included. But of ONNX Runtime and OpenVINO the model alone is
+timed, on one window of GeoDL's size, halo included, and multiplied by their number. OpenVINO may be installed for another
+Python, which is then named. CPU seconds say more than the clock's beside other work.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -100,7 +102,7 @@ def parts(folder):
     settings = Settings(model=str(folder / "m.geodl"), predictors=[str(folder / "r.tif")], output=str(folder / "x.tif"))
     work = prepare(settings, SilentProgress())
     net = Architecture.from_dict(read_model(folder / "m.geodl").part("classifier")["architecture"]).build().eval()
-    operations = [0]
+    operations, weights = [0], sum(p.numel() for p in net.parameters())
     for module in net.modules():
         if isinstance(module, torch.nn.Conv2d):
             module.register_forward_hook(
@@ -125,11 +127,37 @@ def parts(folder):
     session = onnxruntime.InferenceSession(str(folder / "m.onnx"), options, providers=["CPUExecutionProvider"])
     outer = work._reading(work.blocks[len(work.blocks) // 2]).outer
     values = np.random.default_rng(0).normal(0, 1, (1, BANDS, outer.height, outer.width)).astype(np.float32)
-    clock, cpu = best(lambda: session.run(None, {session.get_inputs()[0].name: values}), 3)
+    np.save(folder / "window.npy", values)
+    clock, cpu = best(lambda: session.run(None, {session.get_inputs()[0].name: values}), 5)
     area = sum((r := work._reading(block).outer).height * r.width for block in work.blocks)
     scale = area / (outer.height * outer.width)
-    result = {"operations_px": operations[0] / 64**2, "weights": sum(p.numel() for p in net.parameters())}
-    print(json.dumps(result | {"peak": peak, "onnxruntime": [clock * scale, cpu * scale], "windows": len(work.blocks)}))
+    result = {"operations_px": operations[0] / 64**2, "weights": weights, "windows": len(work.blocks), "scale": scale}
+    result |= {"window": values.shape[2:], "read": area / rows_by_columns(folder)}
+    print(json.dumps(result | {"peak": peak, "onnxruntime": [clock * scale, cpu * scale]}))
+
+
+def rows_by_columns(folder):
+    from osgeo import gdal
+
+    source = gdal.Open(str(folder / "r.tif"))
+    return source.RasterXSize * source.RasterYSize
+
+
+def openvino(folder):
+    """Print seconds by the clock and of the processor for the window, in float32 (the hint keeps bfloat16 away)."""
+    import os
+
+    import numpy as np
+    from openvino import Core
+
+    values = np.load(folder / "window.npy")
+    core = Core()
+    model = core.read_model(str(folder / "m.onnx"))
+    model.reshape(values.shape)
+    options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    compiled = core.compile_model(model, "CPU", options | {"INFERENCE_NUM_THREADS": os.cpu_count()})
+    request = compiled.create_infer_request()
+    print(json.dumps(best(lambda: request.infer([values]), 5)))
 
 
 def best(function, times):
@@ -153,8 +181,15 @@ def timed(command):
 
 
 def main():
-    rows, columns = (int(value) for value in (sys.argv[1:3] or (4096, 8192)))
-    folder = Path(sys.argv[3] if len(sys.argv) > 3 else tempfile.mkdtemp())
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("rows", nargs="?", type=int, default=4096)
+    arguments.add_argument("columns", nargs="?", type=int, default=8192)
+    arguments.add_argument("folder", nargs="?", type=Path)
+    arguments.add_argument("--openvino", default=sys.executable)
+    arguments.add_argument("--without", nargs="*", default=[])
+    given = arguments.parse_args()
+    rows, columns, folder = given.rows, given.columns, given.folder or Path(tempfile.mkdtemp())
+    folder.mkdir(exist_ok=True)
     prepare(folder, rows, columns)
     measured = {}
     for name, fast in (("GeoDL", False), ("GeoDL, fast", True)):
@@ -163,22 +198,34 @@ def main():
         (folder / "s.json").write_text(json.dumps(settings | outputs))
         engine = str(ROOT / "geodl_qgis_plugin" / "run_engine.py")
         measured[name] = timed([sys.executable, "-E", engine, "classifyraster", str(folder / "s.json")])
-    measured["naive"] = timed([sys.executable, __file__, "--naive", str(folder)])
-    told = subprocess.run(
-        [sys.executable, __file__, "--parts", str(folder)], check=True, capture_output=True, text=True
-    ).stdout
-    facts = json.loads(told.splitlines()[-1])
-    pixels = rows * columns
-    print(f"{rows} x {columns} pixels, {facts['weights']:,} weights, {facts['windows']} windows")
+    if "naive" not in given.without:
+        measured["naive"] = timed([sys.executable, __file__, "--naive", str(folder)])
+    facts = told([sys.executable, __file__, "--parts", str(folder)])
+    pixels, sides = rows * columns, " x ".join(map(str, facts["window"]))
+    print(f"{rows} x {columns} pixels, {facts['weights']:,} weights, {facts['operations_px']:,.0f} operations a pixel")
+    print(f"{facts['windows']} windows of {sides}: {facts['read']:.3f} pixels computed for each one written")
     for name, (clock, cpu, peak) in measured.items():
         useful = facts["operations_px"] * pixels
         share = useful / clock / facts["peak"][0], useful / cpu / facts["peak"][1]
-        print(f"{name}: {clock:.1f} s, {cpu:.1f} CPU s, {peak:.0f} MB, {share[0]:.2f} / {share[1]:.2f} of the peak")
+        print(f"{name}: {clock:.1f} s, {cpu:.1f} CPU s, {peak:.0f} MiB, {share[0]:.2f} / {share[1]:.2f} of the peak")
+    print(f"peak: {facts['peak'][0] / 1e9:.0f} and, of a second of the processor, {facts['peak'][1] / 1e9:.0f} GFLOP")
     print(f"ONNX Runtime, net alone: {facts['onnxruntime'][0]:.1f} s, {facts['onnxruntime'][1]:.1f} CPU s")
+    try:
+        clock, cpu = told([given.openvino, __file__, "--openvino-window", str(folder)])
+    except subprocess.CalledProcessError:
+        print("OpenVINO is not installed for this Python; name one that has it with --openvino.")
+    else:
+        print(f"OpenVINO, net alone: {clock * facts['scale']:.1f} s, {cpu * facts['scale']:.1f} CPU s")
+
+
+def told(command):
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["--naive"], ["--parts"]):
-        {"--naive": naive, "--parts": parts}[sys.argv[1]](Path(sys.argv[2]))
+    parts_of = {"--naive": naive, "--parts": parts, "--openvino-window": openvino}
+    if sys.argv[1:] and sys.argv[1] in parts_of:
+        parts_of[sys.argv[1]](Path(sys.argv[2]))
     else:
         main()

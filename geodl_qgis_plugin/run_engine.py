@@ -7,6 +7,7 @@ this folder first on its path, where the plugin's modules would hide others of t
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -26,4 +27,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # all is written: to take Python and PyTorch apart would cost most of a second of the processor

@@ -15,6 +15,7 @@ import torch
 
 from geodl_qgis_plugin.engine.classification import classification_job, pixel_blocks
 from geodl_qgis_plugin.engine.classification.classification_job import Settings, prepare
+from geodl_qgis_plugin.engine.classification.net_runner import NetRunner
 from geodl_qgis_plugin.engine.classification.work_folder import WorkFolder
 from geodl_qgis_plugin.engine.errors import Cancelled, OutputError
 from geodl_qgis_plugin.engine.jobs import run_job
@@ -26,7 +27,7 @@ from .test_tile_set import UTM
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parents[2]
-CORE = 64
+CORE = 48
 
 
 @pytest.fixture(scope="module")
@@ -227,3 +228,12 @@ def killed(command, lines):
         for _, line in zip(range(lines), process.stdout):
             assert b"error" not in line
         process.send_signal(signal.SIGKILL)
+
+
+def test_two_lanes_map_the_same(good, unbroken, tmp_path, monkeypatch):
+    """With cores for two threads, and stopped on the way: the bytes of one thread's map."""
+    monkeypatch.setattr(NetRunner, "lanes", property(lambda self: 2, lambda self, _: None), raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        run_job("classifyraster", settings_of(good, tmp_path), After(2, KeyboardInterrupt()))
+    run_job("classifyraster", settings_of(good, tmp_path), SilentProgress())
+    assert contents(tmp_path) == unbroken["m.geodl"]

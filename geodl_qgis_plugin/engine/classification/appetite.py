@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from typing import Any
 
@@ -13,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .devices import device_of
 from .prediction import up_to_multiple
 
-TRIAL_PX = 384
+TRIAL_PX = 256
 # What the heap takes for each byte that tensors take: freed pieces of other sizes lie between them (docs/benchmarks.md).
-_HEAP_SHARE = 2.0
+_HEAP_SHARE = 1.8
 _LEAST_BYTES_PX = 160.0  # for nets that other libraries compute, whose tensors are not seen
 SMALLEST_PX, _LARGEST_PX = 192**2, 1536**2
 
@@ -44,31 +43,6 @@ def largest_window_px(net: nn.Module, bands: int, budget_bytes: float) -> int:
     return int(min(max(budget_bytes / each, SMALLEST_PX), _LARGEST_PX))
 
 
-def core_sides(height: int, width: int, halo: int, stride: int, most_px: int) -> tuple[int, int]:
-    """
-    Return the sides (rows, columns) of windows' cores that part a raster with the least work, halos included.
-
-    A window has ``most_px`` pixels at most, unless a core of one stride has more with its halo. Cores are nearly alike, so that
-    none is mostly halo.
-    """
-    whole_height, whole_width = up_to_multiple(height, stride), up_to_multiple(width, stride)
-    best, least = (stride, stride), math.inf
-    for columns in range(1, whole_width // stride + 1):
-        across = up_to_multiple(-(-width // columns), stride)
-        outer = min(across + 2 * halo, whole_width)
-        most_down = most_px // outer
-        if most_down < whole_height:
-            most_down = (most_down - 2 * halo) // stride * stride
-            if most_down < stride:
-                continue
-        down = up_to_multiple(-(-height // -(-height // most_down)), stride)
-        rows, columns = -(-height // down), -(-width // across)
-        work = (height + 2 * halo * (rows - 1)) * (width + 2 * halo * (columns - 1))
-        if work < least:
-            best, least = (down, across), work
-    return best
-
-
 class _Tensors(TorchDispatchMode):
     """Counts the bytes of the tensors that live, while it is entered."""
 
@@ -76,6 +50,11 @@ class _Tensors(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self._living: dict[int, int] = {}  # how many tensors share a storage, by its address
         self._bytes = self.most_bytes = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say no: PyTorch would import its compiler to be able to, which takes a second and 80 MB."""
+        return False
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
         result = function(*arguments, **(named or {}))

@@ -96,6 +96,11 @@ class BlockWork(abc.ABC):
         """How many blocks are best worked out together."""
         return 1
 
+    @property
+    def lanes(self) -> int:
+        """How many threads work out blocks."""
+        return self.model.runner.lanes
+
     def _stored(self, scores: Scores | None) -> Mapping[str, npt.NDArray[Any]]:
         return {} if scores is None else {product.name: product.stored(scores) for product in self.products}
 

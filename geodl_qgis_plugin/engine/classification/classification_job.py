@@ -39,6 +39,7 @@ from .map_products import (
     ProbabilitiesProduct,
     Product,
 )
+from .net_runner import share_of_cores
 from .pixel_blocks import PixelBlocks
 from .sliding import TileBlocks
 from .streaming import work_through
@@ -143,7 +144,7 @@ def finish_map(settings: Settings, work: BlockWork, progress: Progress) -> dict[
     """Work out the blocks that are not there yet, and write the maps; return what was written."""
     folder = WorkFolder(settings.output, facts_of(settings, work))
     try:
-        with all_or_none(list(outputs_of(settings).values())):
+        with all_or_none(list(outputs_of(settings).values())), share_of_cores(work.lanes):
             blocks, failed = _finish_blocks(settings, work, folder, PartOfProgress(progress, 0.0, 0.85))
             counts = _write(settings, work, folder, blocks, PartOfProgress(progress, 0.85, 1.0))
     except OutputError:  # the disk is full, perhaps: nothing is left on it

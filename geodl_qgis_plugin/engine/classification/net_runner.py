@@ -7,8 +7,9 @@ which has ten bits, is turned off, since maps from windows are to be those of on
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +55,8 @@ class NetRunner:
     ----------
     at_once : int
         Windows of one size that are given to the net together; halved when memory runs out.
+    lanes : int
+        Threads that run the net at once: two where a processor has cores for both.
     progress : Progress
         Who is told when memory runs out.
     """
@@ -64,6 +67,7 @@ class NetRunner:
         self.net = on_device(net, self.compute.device)
         self.progress: Progress = SilentProgress()
         self.at_once = 1
+        self.lanes = 2 if self.compute.device.type == "cpu" and torch.get_num_threads() > 1 else 1
 
     def expect(self, bands: int, window_px: int) -> None:
         """Let as many windows of so many pixels be taken at once as half of a GPU's free memory holds; one on a processor."""
@@ -169,6 +173,17 @@ class NetRunner:
         )
         self.compute = Compute(torch.device("cpu"), self.compute.low)
         self.net, self.at_once = self._given, 1
+
+
+@contextlib.contextmanager
+def share_of_cores(lanes: int) -> Iterator[None]:
+    """Let what is worked out use one lane's share of the cores and no more."""
+    cores = torch.get_num_threads()
+    torch.set_num_threads(max(cores // lanes, 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(cores)
 
 
 def compute_for_maps(net: nn.Module, fast: bool) -> Compute:

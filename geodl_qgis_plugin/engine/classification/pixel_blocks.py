@@ -10,17 +10,18 @@ import numpy.typing as npt
 
 from ..rasters.grid import Window
 from ..rasters.stack import Stack
-from .appetite import SMALLEST_PX, core_sides, largest_window_px
+from .appetite import SMALLEST_PX, largest_window_px
 from .applicability import HALO_PX
 from .blocks import Block, BlockWork
 from .classifier import Classifier
+from .lattice import Side, lattice
 from .map_mask import Mask
 from .map_products import Product, Scores, wants_applicability
 from .net_runner import PixelWindow
 from .prediction import Reading, padded, reading_of, up_to_multiple
 
 CORE_PX = 0  # side of a block; 0 makes them as large as the memory that a window may take allows
-BUDGET_BYTES = 560 * 2**20  # of a window's tensors
+BUDGET_BYTES = 340 * 2**20  # of a window's tensors, of which there are two at once
 _CACHE_BYTES = 64 * 2**20  # of GDAL, for rasters in tiles
 
 
@@ -43,30 +44,37 @@ class PixelBlocks(BlockWork):
         self.grid = stack.grid.part(area)
         self._stride = int(model.net.stride)  # type: ignore[arg-type]
         self._halo_px = max(model.halo_px, HALO_PX if wants_applicability(products) else 0)
-        halo = up_to_multiple(self._halo_px, self._stride)
-        down, across = self._sides(halo)
-        model.runner.expect(len(stack.bands), (down + 2 * halo) * (across + 2 * halo))
+        self._outer: dict[Block, Window] = {}  # what is read for a block, where that is one of the lattice's windows
+        down, across = self._lattice()
+        model.runner.expect(len(stack.bands), down.length * across.length)
         self.blocks = []
-        held = stack.block_size[0] + down + 2 * halo  # rows that a row of blocks touches
-        columns = stack.hold(held, _CACHE_BYTES) // across * across or across
+        held = stack.block_size[0] + down.length  # rows that a row of blocks touches
+        each = max(across.length - 2 * self._halo_px, 1)
+        together = max(stack.hold(held, _CACHE_BYTES) // each, 1)
         # Columns of blocks that share what is read are taken together: the cache need not hold all of a wide raster's rows.
-        for left in range(0, area.width, columns):
-            for row in range(0, area.height, down):
-                for column in range(left, min(left + columns, area.width), across):
-                    block = Window(row, column, min(down, area.height - row), min(across, area.width - column))
-                    touched = block if mask is None else mask.touched(self._place(block)).from_origin(area)
-                    if touched.height and touched.width:
-                        self.blocks.append(touched)
+        for left in range(0, len(across.starts), together):
+            for row, (top, bottom) in zip(down.starts, down.cores):
+                for column, core in list(zip(across.starts, across.cores))[left : left + together]:
+                    outer = Window(row, column, down.length, across.length)
+                    self._add(Window(top, core[0], bottom - top, core[1] - core[0]), outer)
 
-    def _sides(self, halo: int) -> tuple[int, int]:
-        """Return the rows and columns of a block."""
+    def _add(self, core: Window, outer: Window) -> None:
+        """Add a block, or what of it the mask touches."""
+        touched = core if self.mask is None else self.mask.touched(core)
+        if touched.height and touched.width:
+            self.blocks.append(touched.from_origin(self.area))
+            if touched == core:
+                self._outer[self.blocks[-1]] = outer
+
+    def _lattice(self) -> tuple[Side, Side]:
+        """Return the windows along columns and along rows."""
+        stack, area, halo = self.stack, self.area, up_to_multiple(self._halo_px, self._stride)
+        place = (area, stack.grid.height, stack.grid.width, self._halo_px, self._stride)
         if CORE_PX:
-            return (up_to_multiple(CORE_PX, self._stride),) * 2
-        height, width = self.area.height, self.area.width
-        if (height + 2 * halo) * (width + 2 * halo) <= SMALLEST_PX:
-            return up_to_multiple(height, self._stride), up_to_multiple(width, self._stride)
-        most = largest_window_px(self.model.net, len(self.stack.bands), BUDGET_BYTES)
-        return core_sides(height, width, halo, self._stride, most)
+            return lattice(*place, (CORE_PX + 2 * halo) ** 2)
+        if (area.height + 2 * halo) * (area.width + 2 * halo) <= SMALLEST_PX:
+            return lattice(*place, SMALLEST_PX)
+        return lattice(*place, largest_window_px(self.model.net, len(stack.bands), BUDGET_BYTES))
 
     def read(self, block: Block) -> _Given:
         """Read a window with its halo."""
@@ -102,6 +110,8 @@ class PixelBlocks(BlockWork):
 
     def _reading(self, block: Block) -> Reading:
         """Return what is read for a block."""
+        if block in self._outer:
+            return Reading(self._outer[block], self._place(block))
         grid = self.stack.grid
         return reading_of(self._place(block), grid.height, grid.width, self._halo_px, self._stride)
 

@@ -20,7 +20,7 @@ from .fused import FusedConvolution, fused
 if TYPE_CHECKING:
     from .unet import UNet
 
-_STRIPS = 8  # of a window: so what a pixel takes does not depend on the window's size
+_STRIPS = 32  # of a window: so what a pixel takes does not depend on the window's size
 
 
 class UNetForMaps(nn.Module):
