@@ -19,7 +19,7 @@ from ..messages import PartOfProgress, Progress
 from ..ranks import Ranks
 from .climatology import NormalsPlan, fit_normals
 from .crew import Crew
-from .neighbours import Neighbours, fit_neighbours, nearest
+from .neighbours import Neighbours, NeighbourSums, nearest
 from .networks import QUANTILES
 from .ridge import Ridge, RidgeSums, features
 from .seasons import Array, Calendar
@@ -132,12 +132,14 @@ def fit_core(
     around = nearest(side.coordinates, side.regions)
     generator = np.random.default_rng(seed)  # of the first part, which is the first process's, and of what comes after
     cut = _cut_all(
-        history, side, calendar, plan, shape, generator, seed, around, PartOfProgress(progress, 0.0, 0.3), crew.ranks
+        history, side, calendar, plan, shape, generator, seed, around, PartOfProgress(progress, 0.0, 0.2), crew.ranks
     )
     ridge = cut.sums.solve()
     station, origin = cut.owner.T
     rest = cut.wanted - ridge.predict(cut.windows).astype(np.float32)
-    neighbours = fit_neighbours(cut.near, rest, station, origin, around)
+    neighbours = _fit_neighbours(
+        history, side, calendar, plan, shape, ridge, around, PartOfProgress(progress, 0.2, 0.3), crew.ranks
+    )
     if neighbours is not None:
         rest = rest - np.einsum("wn,wnl->wl", cut.near, neighbours.weights[station]).astype(np.float32)
     border = int(length - _LATER * (length - _first(shape, length)))
@@ -207,8 +209,7 @@ def _cut_all(
         cut, wanted = inputs(known, calendar, shape, where), targets(known, shape, where)
         sums.add(cut, wanted, where[:, 1])
         half = slice(None) if len(where) * len(parts) <= MOST_WINDOWS else slice(None, None, 2)
-        local = np.append(np.full(len(side.regions), -1), -1)
-        local[stations] = np.arange(len(stations))
+        local = _local(stations, len(side.regions))
         near = latest(known, where[half], local[around[stations]])
         owner = np.stack([stations[where[half, 0]], where[half, 1], np.full(len(where[half]), index)], axis=1)
         pool.append((cut[half], wanted[half], near, owner))
@@ -225,6 +226,47 @@ def _cut_all(
         order = np.argsort(owner[:, 2], kind="stable")  # as one process would have cut them
         windows, wanted, near, owner = windows[order], wanted[order], near[order], owner[order]
     return _Cut(sums, windows, wanted, near, owner[:, :2])
+
+
+def _fit_neighbours(
+    history: Array,
+    side: Side,
+    calendar: Calendar,
+    plan: NormalsPlan,
+    shape: Shape,
+    ridge: Ridge,
+    around: npt.NDArray[np.int64],
+    progress: Progress,
+    ranks: Ranks,
+) -> Neighbours | None:
+    """Fit each station's weights to what the ridge leaves, on as many windows a station as they need, cut once more."""
+    length = history.shape[1]
+    first = _first(shape, length)
+    sums = NeighbourSums(around, shape.horizon, first, length)
+    if length - first < sums.windows_wanted:
+        return None
+    parts = _station_parts(side.regions)
+    for index in ranks.share(range(len(parts))):
+        stations = parts[index]
+        known = _anomalies(history[stations], side.of(stations), calendar, plan, shape)
+        most = max(MOST_WINDOWS // len(parts), sums.windows_wanted * len(stations))
+        step = _thinning(len(stations) * (length - first), most, calendar.frequency.season)
+        where = origins_with_windows(known, shape, first, length, step)
+        if len(where):
+            local = _local(stations, len(side.regions))
+            rest = targets(known, shape, where) - ridge.predict(inputs(known, calendar, shape, where))
+            own = np.stack([stations[where[:, 0]], where[:, 1]], axis=1)
+            sums.add(latest(known, where, local[around[stations]]), rest, own)
+        progress.update((index + 1) / len(parts), "Asking the neighbours")
+    sums.join(ranks)
+    return sums.solve()
+
+
+def _local(stations: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Return where each of all stations stands among some, -1 for the others and for none (-1)."""
+    local = np.full(count + 1, -1)
+    local[stations] = np.arange(len(stations))
+    return local
 
 
 def _nothing(

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..ranks import Ranks
 from .seasons import Array
 
 MOST_NEIGHBOURS = 16  # the station itself is one of them
 _LEAST_WINDOWS = 20  # a neighbour
 _BLOCKS = 6
+_AT_ONCE = 512  # stations whose equations are solved together
 _PENALTIES = 10.0 ** np.arange(-2.0, 3.1, 0.5)
 
 
@@ -71,48 +73,85 @@ def nearest(coordinates: Array | None, regions: npt.NDArray[np.int64]) -> npt.ND
     return result
 
 
-def fit_neighbours(
-    near: npt.NDArray[np.float32],
-    rest: npt.NDArray[np.float32],
-    station: npt.NDArray[np.int64],
-    origin: npt.NDArray[np.int64],
-    index: npt.NDArray[np.int64],
-) -> Neighbours | None:
+class NeighbourSums:
     """
-    Fit the weights; none where there are too few windows a station.
+    The sums that the weights of all stations need, gathered part by part, so that windows need not stay in memory.
 
     Parameters
     ----------
-    near : (window, neighbour)
-        Latest anomalies of the neighbours, 0 where missing.
-    rest : (window, lead)
-        What the common ridge left; NaN where nothing was observed.
-    station, origin : (window,)
     index : (station, neighbour)
+    leads : int
+    first, last : int
+        The origins lie from ``first`` to ``last``.
     """
-    stations, count = index.shape
-    if count < 2 or len(near) < _LEAST_WINDOWS * count * stations:
-        return None
-    leads = rest.shape[1]
-    block = np.minimum((origin - origin.min()) * _BLOCKS // max(1, int(np.ptp(origin)) + 1), _BLOCKS - 1)
-    errors = np.zeros((len(_PENALTIES), leads))
-    sums = []
-    for one in range(stations):
-        rows = station == one
-        design, wanted, part = near[rows].astype(float), np.nan_to_num(rest[rows].astype(float)), block[rows]
-        grams = np.stack([design[part == b].T @ design[part == b] for b in range(_BLOCKS)])
-        rights = np.stack([design[part == b].T @ wanted[part == b] for b in range(_BLOCKS)])
-        gram, right, size = grams.sum(axis=0), rights.sum(axis=0), len(design)
-        sums.append((gram, right, size))
-        for b in range(_BLOCKS):
-            for at, penalty in enumerate(_PENALTIES):
-                found = np.linalg.solve(gram - grams[b] + penalty * max(size, 1) * np.eye(count), right - rights[b])
-                errors[at] += (found * (grams[b] @ found)).sum(axis=0) - 2 * (found * rights[b]).sum(axis=0)
-    best = _PENALTIES[errors.argmin(axis=0)]
-    helps = errors.min(axis=0) < 0  # less than no correction at all
-    weights = np.zeros((stations, count, leads))
-    for one, (gram, right, size) in enumerate(sums):
-        for penalty in np.unique(best[helps]):
-            chosen = helps & (best == penalty)
-            weights[one][:, chosen] = np.linalg.solve(gram + penalty * max(size, 1) * np.eye(count), right[:, chosen])
-    return Neighbours(index, weights)
+
+    def __init__(self, index: npt.NDArray[np.int64], leads: int, first: int, last: int) -> None:
+        stations, count = index.shape
+        self.index = index
+        self._edges = np.linspace(first, last, _BLOCKS + 1)
+        self._gram = np.zeros((stations, _BLOCKS, count, count), dtype=np.float32)
+        self._right = np.zeros((stations, _BLOCKS, count, leads), dtype=np.float32)
+        self._size = np.zeros(stations)
+
+    @property
+    def windows_wanted(self) -> int:
+        """The windows a station that its weights need."""
+        return _LEAST_WINDOWS * self.index.shape[1]
+
+    def add(self, near: npt.NDArray[np.float32], rest: Array, where: npt.NDArray[np.int64]) -> None:
+        """
+        Take in all the windows of some stations.
+
+        Parameters
+        ----------
+        near : (window, neighbour)
+            Latest anomalies of the neighbours, 0 where missing.
+        rest : (window, lead)
+            What the common ridge left; NaN where nothing was observed.
+        where : (window, 2)
+            Station and origin.
+        """
+        block = np.clip(np.searchsorted(self._edges, where[:, 1], side="right") - 1, 0, _BLOCKS - 1)
+        key = where[:, 0] * _BLOCKS + block
+        order = np.argsort(key, kind="stable")
+        starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+        design, wanted = near[order].astype(float), np.nan_to_num(rest[order])
+        for start, stop in zip(starts, np.append(starts[1:], len(order))):
+            station, part = divmod(int(key[order[start]]), _BLOCKS)
+            own = design[start:stop]
+            self._gram[station, part] = own.T @ own
+            self._right[station, part] = own.T @ wanted[start:stop]
+            self._size[station] += stop - start
+
+    def join(self, ranks: Ranks) -> None:
+        """Add up what all processes have taken in."""
+        self._gram, self._right, self._size = (ranks.sum(one) for one in (self._gram, self._right, self._size))
+
+    def solve(self) -> Neighbours | None:
+        """Choose the penalty by leaving out one stretch of time after the other; none where there are too few windows."""
+        stations, count = self.index.shape
+        if count < 2 or self._size.sum() < self.windows_wanted * stations:
+            return None
+        leads = self._right.shape[3]
+        errors = np.zeros((len(_PENALTIES), leads))
+        unit = np.maximum(self._size, 1)[:, None, None] * np.eye(count)
+        for at in range(0, stations, _AT_ONCE):
+            some = slice(at, at + _AT_ONCE)
+            grams, rights = self._gram[some].astype(float), self._right[some].astype(float)
+            gram, right = grams.sum(axis=1), rights.sum(axis=1)
+            for left_out in range(_BLOCKS):
+                own, wanted = grams[:, left_out], rights[:, left_out]
+                for row, penalty in enumerate(_PENALTIES):
+                    found = np.linalg.solve(gram - own + penalty * unit[some], right - wanted)
+                    errors[row] += (found * (own @ found - 2 * wanted)).sum(axis=(0, 1))
+        best = _PENALTIES[errors.argmin(axis=0)]
+        helps = errors.min(axis=0) < 0  # less than no correction at all
+        weights = np.zeros((stations, count, leads))
+        for at in range(0, stations, _AT_ONCE):
+            some = slice(at, at + _AT_ONCE)
+            gram = self._gram[some].astype(float).sum(axis=1)
+            right = self._right[some].astype(float).sum(axis=1)
+            for penalty in np.unique(best[helps]):
+                chosen = helps & (best == penalty)
+                weights[some, :, chosen] = np.linalg.solve(gram + penalty * unit[some], right[:, :, chosen])
+        return Neighbours(self.index, weights)

@@ -68,7 +68,7 @@ def forecast(tables, model, output, **settings):
 
 
 def test_a_covariate_that_tells_something_helps(trained, tables, tmp_path):
-    """Snow explains four fifths of next month's flow: the error falls by a tenth or more over three months; hail costs little."""
+    """Snow explains most of next month's flow: the error falls by a tenth or more over three months; hail costs little."""
     plain, hail, snow = (trained(covariates=names)[0]["mase"] for names in ("", "hail", "snow"))
     assert snow < 0.9 * plain
     assert abs(hail - plain) < 0.03 * plain
