@@ -21,6 +21,7 @@ from .core import Side
 from .metrics import Scores, coverage, crps, score_points, skill_interval, width
 from .origins import rolling_origins, step_of
 from .seasons import Array, Calendar
+from .skill_gate import Gate
 from .transforms import backward, forward
 
 MODEL = "GeoDL"
@@ -51,6 +52,8 @@ class Evaluation:
         Which stations were scored, if not all.
     distributions : dict
         Quantiles of those other methods that give them: (origin, station, lead, quantile).
+    gate : Gate, optional
+        That of the model that was judged, which saw nothing from the first origin on; the saved model's may differ.
     """
 
     origins: npt.NDArray[np.int64]
@@ -61,6 +64,7 @@ class Evaluation:
     scale: Array
     stations: npt.NDArray[np.int64] | None = None
     distributions: dict[str, Array] = field(default_factory=dict)
+    gate: Gate | None = None
 
     def scores(self) -> dict[str, Scores]:
         """Return the scores of every method, the model first and the others from best to worst."""

@@ -25,7 +25,7 @@ from .training import anomaly_network, member_quantiles
 from .windows import Anomalies, anomalies, inputs, targets
 
 _MOST_ORIGINS = 120
-_HALF_LIFE_YEARS = 10.0
+_HALF_LIFE_YEARS = 3.0
 
 
 def is_steady(core: Core, gate: Gate, calendar: Calendar) -> bool:

@@ -16,6 +16,7 @@ from .forecaster import Forecaster
 from .model import Fitted, ForecastModel
 from .report_skill import day_of, no_skill, report_variable
 from .series import StationSeries
+from .skill_gate import Gate
 from .skill_layer import station_skill
 
 _MOST_RECORDS = 60  # stations whose record is drawn
@@ -63,20 +64,32 @@ def _finding(name: str, fitted: Fitted, judged: Evaluation) -> str:
     best = judged.best_baseline
     skill, low, high = judged.skill(best)
     origins = len(judged.origins)
+    if isinstance(fitted, Forecaster) and not fitted.gate.has_skill:
+        return _shut(name, fitted.gate, judged)
     if no_skill(judged, fitted):
-        if not isinstance(fitted, Forecaster) or fitted.gate.has_skill:
-            return f"{name}: there was no skill at {origins} scored origins: {best} was better by {-skill:.1%}."
-        used = " and ".join(dict.fromkeys(fitted.gate.baseline))
-        plain = judged.skill(CLIMATOLOGY["none"])[0]
-        than = f" That one's errors are {plain:.1%} smaller than those of the record's mean."
-        if used == CLIMATOLOGY["none"] or plain <= 0:
-            than = ""
-        return f"{name}: the model has no skill beyond the best baseline, so the forecast is the baseline's ({used}).{than}"
+        if judged.gate is not None and not judged.gate.has_skill:
+            return (
+                f"{name}: there was no skill at {origins} scored origins, where the forecast was the baseline's. The model "
+                "that is saved knows the later record too and is used at some lead times; that has not been scored."
+            )
+        return f"{name}: there was no skill at {origins} scored origins: {best} was better by {-skill:.1%}."
     chance = "which may be chance: the 95 % interval is" if low <= 0 else "95 % interval"
     return (
         f"{name}: the model's errors were {skill:.1%} smaller than those of the best baseline ({best}), "
         f"{chance} {low:.1%} to {high:.1%} over {origins} origins."
     )
+
+
+def _shut(name: str, gate: Gate, judged: Evaluation) -> str:
+    """Say what a forecaster gives whose gate is shut, and what that is worth."""
+    used = " and ".join(dict.fromkeys(gate.baseline))
+    plain = judged.skill(CLIMATOLOGY["none"])[0]
+    said = f"{name}: the model has no skill beyond the best baseline, so the forecast is the baseline's ({used})."
+    if used != CLIMATOLOGY["none"] and plain > 0:
+        said += f" What was scored had errors {plain:.1%} smaller than those of the record's mean."
+    if judged.gate is not None and judged.gate.has_skill:
+        said += " At the scored origins, with what was known before them, the model itself was still used at some lead times."
+    return said
 
 
 def _places(page: Page, series: StationSeries, judged: Mapping[str, Evaluation]) -> None:

@@ -17,6 +17,7 @@ from .model import Fitted
 from .networks import QUANTILES
 from .origins import step_of
 from .series import StationSeries
+from .skill_gate import Gate
 from .skill_layer import station_skill
 
 _MOST_FANS = 12
@@ -38,9 +39,9 @@ def report_variable(page: Page, name: str, fitted: Fitted, judged: Evaluation, s
             else f"At the scored origins the model was not better than {judged.best_baseline}."
         )
     _methods(page, judged, series)
-    _leads(page, judged, fitted, series)
+    _leads(page, judged, series)
     _stations(page, judged, series)
-    _gate(page, name, fitted, series)
+    _gate(page, name, fitted, judged, series)
     _intervals(page, name, judged, series)
     page.section(f"Forecasts and what came: {name}")
     _fans(page, judged, series, name)
@@ -48,10 +49,20 @@ def report_variable(page: Page, name: str, fitted: Fitted, judged: Evaluation, s
 
 
 def no_skill(judged: Evaluation, fitted: Fitted) -> bool:
-    """Whether the model shows no skill beyond the best baseline: closed by the gate, or not better at the scored origins."""
+    """Whether the model shows no skill beyond the best baseline: its gate is shut, or it lost where it was scored."""
     if isinstance(fitted, Forecaster) and not fitted.gate.has_skill:
         return True
     return judged.skill(judged.best_baseline)[0] <= 0
+
+
+def gates_sentence(saved: Gate, judged: Gate | None) -> str:
+    """Return what the gates of the two models did: of the one that was scored, and of the one that is saved."""
+    if judged is None or judged.sentence == saved.sentence:
+        return f"In the model that was scored and in the one that is saved: {saved.sentence}"
+    return (
+        f"In the model that was scored, which saw nothing from the first scored origin on: {judged.sentence} In the model that "
+        f"is saved, which was fitted on the whole record: {saved.sentence}"
+    )
 
 
 def day_of(series: StationSeries, column: int) -> str:
@@ -96,11 +107,11 @@ def _method(name: str, score: Scores, scores: dict[str, Scores], judged: Evaluat
     ]
 
 
-def _leads(page: Page, judged: Evaluation, fitted: Fitted, series: StationSeries) -> None:
+def _leads(page: Page, judged: Evaluation, series: StationSeries) -> None:
     scores, best = judged.scores(), judged.best_baseline
     shown = [MODEL, *dict.fromkeys([best, CLIMATOLOGY["none"], SEASONAL_NAIVE, "ridge"])]
     errors = {method: scores[method].by_lead.mae for method in shown if method in scores}
-    opened = fitted.gate.open if isinstance(fitted, Forecaster) else None
+    opened = None if judged.gate is None else judged.gate.open
     page.svg(skill_by_lead(errors, "", series.frequency.words, opened), "Mean absolute error over lead time.")
     own, other, spread = scores[MODEL].by_lead, scores[best].by_lead, judged.spread_scores(MODEL, (0, 1))
     leads = len(own.mae)
@@ -155,7 +166,7 @@ def _stations(page: Page, judged: Evaluation, series: StationSeries) -> None:
     page.table(header, table, f"By station.{note}", "l" + "r" * (len(header) - 1))
 
 
-def _gate(page: Page, name: str, fitted: Fitted, series: StationSeries) -> None:
+def _gate(page: Page, name: str, fitted: Fitted, judged: Evaluation, series: StationSeries) -> None:
     page.section(f"What the gate did: {name}")
     if isinstance(fitted, Classic):
         page.text(
@@ -165,13 +176,13 @@ def _gate(page: Page, name: str, fitted: Fitted, series: StationSeries) -> None:
         return
     errors = ", ".join(f"{_TRENDS[trend]} {error:.3f}" for trend, error in fitted.trend_errors.items())
     page.text(
-        f"{fitted.gate.sentence} Trend, chosen by rolling origins within training: {_TRENDS[fitted.trend]} (MASE of "
-        f"climatology with {errors})."
+        f"{gates_sentence(fitted.gate, judged.gate)} Trend of the saved model, chosen by rolling origins within its record: "
+        f"{_TRENDS[fitted.trend]} (MASE of climatology with {errors})."
     )
     page.svg(
         gate_chart(fitted.gate.skill, fitted.gate.ratio, fitted.gate.open, series.frequency.words),
-        "Skill of the model against the best baseline at origins of the last third of the training record, with one standard "
-        "error, and what the gate therefore gives.",
+        "Skill of the saved model against the best baseline at origins of the last third of its record, with one standard "
+        "error, and what its gate therefore gives.",
     )
 
 

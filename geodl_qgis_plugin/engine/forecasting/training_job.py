@@ -225,7 +225,7 @@ def _judge(
     judged = evaluate(method, values[scored], side.of(scored), calendar, origins, horizon, progress, ranks)
     harmonics = model.harmonics if isinstance(model, Classic) else model.core.plan.harmonics
     judged = add_climatology_distribution(judged, values[scored], calendar, harmonics, model.transform, ranks)
-    return replace(judged, stations=scored)
+    return replace(judged, stations=scored, gate=None if isinstance(model, Classic) else model.gate)
 
 
 def _statics(series: StationSeries, settings: Settings) -> Statics:

@@ -5,13 +5,18 @@ import pytest
 
 pytest.importorskip("torch")
 
+from geodl_qgis_plugin.engine.forecasting import forecaster
 from geodl_qgis_plugin.engine.forecasting.baselines import CLIMATOLOGY, PERSISTENCE
 from geodl_qgis_plugin.engine.forecasting.core import Side
 from geodl_qgis_plugin.engine.forecasting.forecaster import fit_forecaster, predict
+from geodl_qgis_plugin.engine.forecasting.report_skill import gates_sentence
+from geodl_qgis_plugin.engine.forecasting.skill_gate import Gate
 from geodl_qgis_plugin.engine.forecasting.training import TrainingPlan
 from geodl_qgis_plugin.engine.forecasting.windows import Shape
+from geodl_qgis_plugin.engine.jobs import run_job
+from geodl_qgis_plugin.engine.messages import SilentProgress
 
-from .made_up import MONTHLY, monthly, random_walk, white_noise
+from .made_up import MONTHLY, monthly, random_walk, white_noise, write_table
 
 QUICK = TrainingPlan(members=1, rounds=6)
 
@@ -41,6 +46,39 @@ def test_a_random_walk_gets_persistence(seed):
     found = predict(model, values, side, MONTHLY)
     assert set(model.gate.baseline) == {PERSISTENCE}
     np.testing.assert_allclose(found.median, np.repeat(values[:, -1:], 6, axis=1), atol=1e-9)
+
+
+@pytest.mark.parametrize("made", [white_noise, random_walk])
+def test_the_report_says_so(made, tmp_path, monkeypatch):
+    """Through the job itself: the report's first sentence and a warning say that there is no skill."""
+    monkeypatch.setattr(forecaster, "TrainingPlan", lambda: QUICK)
+    series, places = write_table(tmp_path / "series.csv", made())
+    given = {"input": str(series), "stations": str(places), "station_field": "station", "time_field": "time"}
+    given |= {
+        "value_field": "value",
+        "horizon": 6,
+        "compare_statistical": "no",
+        "report": str(tmp_path / "report.html"),
+    }
+    run_job("trainforecaster", given | {"output": str(tmp_path / "model.geodl")}, SilentProgress())
+    page = (tmp_path / "report.html").read_text()
+    assert "value: the model has no skill beyond the best baseline, so the forecast is the baseline&#39;s" in page
+    assert "There is no skill beyond the baselines here" in page
+
+
+def test_two_gates_are_told_apart():
+    """Where the scored and the saved model's gates differ, the report says what each did; where not, once for both."""
+    shut, wide = (
+        Gate(np.full(3, opened), ["climatology"] * 3, np.zeros(3), np.zeros(3), "ridge") for opened in (False, True)
+    )
+    both = gates_sentence(wide, shut)
+    assert (
+        both.index("that was scored")
+        < both.index("no skill")
+        < both.index("that is saved")
+        < both.index("beat the best")
+    )
+    assert gates_sentence(shut, shut).count("no skill") == 1
 
 
 def test_memory_is_found():
