@@ -60,8 +60,8 @@ class TrainClassifier(GeoDLAlgorithm):
             "when to stop; the test part is seen once, at the end. The report says first whether the net or the forest is the "
             "better of the two there.</p>"
             "<p>“each pixel” gives every pixel a class, “each tile” one to a whole tile. Where all bands are elevations a "
-            "U-Net is trained, elsewhere several kinds of model, of which the validation part keeps the best. Elevation is never "
-            "learnt as such: the net sees it less its mean nearby, and as lines of sight.</p>"
+            "U-Net is trained, elsewhere several kinds of model, of which the validation part keeps the best. Elevation is "
+            "never learnt as such: the net sees it less its mean nearby, and as lines of sight.</p>"
             "<p>Cancelling keeps the best state so far. The same command then goes on from there, as after a crash or a "
             "power cut, to the same net as without the break.</p>"
         )
