@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..errors import SeriesError
 from ..messages import PartOfProgress, Progress, SilentProgress
 from .baselines import baseline_forecasts
-from .climatology import NormalsPlan, choose_harmonics, fit_normals
+from .climatology import LEAST_DEVIATION, NormalsPlan, choose_harmonics, fit_normals
 from .conformal import quantile_shifts
 from .core import Side
 from .crew import Crew
@@ -131,4 +131,4 @@ def _scaling(history: Array) -> tuple[Array, Array]:
     count = np.maximum(seen.sum(axis=1, keepdims=True), 1)
     middle = np.where(seen, history, 0.0).sum(axis=1, keepdims=True) / count
     spread = np.sqrt(np.where(seen, (history - middle) ** 2, 0.0).sum(axis=1, keepdims=True) / count)
-    return middle, np.maximum(spread, 1e-9)
+    return middle, np.maximum(spread, LEAST_DEVIATION)

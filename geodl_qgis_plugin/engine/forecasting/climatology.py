@@ -26,6 +26,9 @@ USUAL_TREND = "recent"
 HALF_LIFE_YEARS = 4.0
 _SLOPE_KEPT = {"none": 0.0, "recent": 0.5, "linear": 1.0}
 _HARMONICS = (2, 3, 4, 6)  # one alone is too smooth for most climates, and the second costs little
+LEAST_DEVIATION = (
+    1e-100  # a deviation to divide by, where nothing ever changes; values may be in any unit, however small
+)
 _CHUNK = 512  # stations whose normal equations are made at a time
 
 
@@ -72,7 +75,7 @@ class Normals:
     def deviation(self, calendar: Calendar, start: int, stop: int) -> Array:
         """Return the standard deviation for the columns from ``start`` to ``stop``: (station, stop - start)."""
         design = calendar.harmonics(_first(self.plan.harmonics), start, stop)
-        floor = np.maximum(0.2 * self.typical, 1e-9)[:, None]
+        floor = np.maximum(0.2 * self.typical, LEAST_DEVIATION)[:, None]
         return np.asarray(np.sqrt(np.maximum(self.spread @ design.T, floor**2)))
 
 

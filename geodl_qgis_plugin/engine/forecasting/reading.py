@@ -112,7 +112,7 @@ def _long_rows(table: Table, source: Source) -> LongRows:
         findings.append(Finding("Rows without a station, left out", int(who.counts()[nameless].sum())))
     values = {}
     for name in dict.fromkeys([*source.variables, *source.covariates]):
-        column = table.numbers(name, "VALUE_FIELD")
+        column = table.numbers(name, "VALUE_FIELD" if name in source.variables else "COVARIATES")
         values[name] = column.values
         findings += column.findings
     station, moment = who.codes, when.codes
@@ -193,6 +193,11 @@ def _ids(table: Table, source: Source) -> TextColumn:
 def _places(table: Table, source: Source) -> Places:
     points = table
     if source.stations:
+        if not source.station_field:
+            raise SeriesError(
+                "STATIONS gives the points, but STATION_FIELD is empty, so nothing says whose values the rows are. Choose the "
+                "field with the station."
+            )
         points = read_table(source.stations)
         field = source.stations_id_field or source.station_field
         ids = points.texts(field, "STATIONS_ID_FIELD")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import SeriesError
 from ..files import all_or_none
 from ..messages import PartOfProgress, Progress
 from ..model_file import write_model
@@ -91,6 +92,7 @@ def _run(settings: Settings, progress: Progress, ranks: Ranks) -> tuple[dict[str
     origins = evaluation_origins(
         series.length, horizon, series.frequency.season, _MOST_ORIGINS, settings.origins or None
     )
+    _check_covariates(series, source.covariates)
     _tell(series, variables, progress)
     crew = crew_of(ranks, settings.output, source.input.partition(LAYER_NAME)[0], as_dict(settings))
     fitted: dict[str, Fitted] = {}
@@ -169,6 +171,15 @@ def _tell(series: StationSeries, variables: list[str], progress: Progress) -> No
             "The record is shorter than two years, so the yearly cycle cannot be told: what is called normal follows the "
             "last weeks."
         )
+
+
+def _check_covariates(series: StationSeries, names: list[str]) -> None:
+    """Refuse a covariate that cannot tell anything."""
+    for name in names:
+        seen = series.values[name][np.isfinite(series.values[name])]
+        if not seen.size or seen.min() == seen.max():
+            found = "All values are missing" if not seen.size else f"All values are {seen[0]:g}"
+            raise SeriesError(f"The covariate {name} tells nothing. {found}. Choose another field, or leave it out.")
 
 
 def default_horizon(frequency: Frequency) -> int:

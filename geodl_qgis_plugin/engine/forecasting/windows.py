@@ -253,8 +253,9 @@ def _standardised(values: Array, like: Normals, calendar: Calendar) -> Array:
     """Return the anomalies of a covariate, 0 where missing; one that never changes is 0 throughout."""
     own = fit_normals(values, calendar, NormalsPlan(like.plan.harmonics, "none"))
     rest = values - own.expected(calendar, 0, values.shape[1])
-    scaled = rest / np.maximum(own.deviation(calendar, 0, values.shape[1]), 1e-9)
-    return np.where(own.typical[:, None] > 1e-9, np.nan_to_num(np.clip(scaled, -10, 10)), 0.0)
+    scaled = np.nan_to_num(np.clip(rest / own.deviation(calendar, 0, values.shape[1]), -10, 10))
+    changes = np.fmax.reduce(values, axis=1) > np.fmin.reduce(values, axis=1)
+    return np.where(changes[:, None], scaled, 0.0)
 
 
 def _slow_phase(calendar: Calendar, length: int) -> Array:

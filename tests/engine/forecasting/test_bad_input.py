@@ -71,6 +71,24 @@ def test_horizon_longer_than_the_series(tables, tmp_path, horizon):
     assert "horizon" in refused(tmp_path, **tables(monthly(2, 10)), horizon=horizon)
 
 
+def test_fields_that_are_not_there(tables, tmp_path):
+    """Each parameter is named by its own name."""
+    given = tables(monthly(2, 10))
+    assert refused(tmp_path, **given, covariates="rain").startswith("COVARIATES is “rain”")
+    assert refused(tmp_path, **given | {"value_field": "rain"}).startswith("VALUE_FIELD is “rain”")
+    assert "STATION_FIELD is empty" in refused(tmp_path, **given | {"station_field": ""})
+
+
+@pytest.mark.parametrize(("text", "said"), [("", "All values are missing"), ("3.5", "All values are 3.5")])
+def test_a_covariate_that_tells_nothing(tables, tmp_path, text, said):
+    """Missing throughout, or the same throughout."""
+    given = tables(monthly(2, 10))
+    path = Path(given["input"])
+    first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([f"{first},rain", *(f"{line},{text}" for line in rest)]) + "\n")
+    assert said in refused(tmp_path, **given, covariates="rain")
+
+
 def test_duplicates(tables, tmp_path):
     """Rows of the same station and time are counted, and the first is shown."""
     given = tables(monthly(2, 10))

@@ -94,6 +94,16 @@ def test_memory_is_found():
     assert np.mean(errors["model"]) < 0.8 * np.mean(errors["climatology"])
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_the_unit_does_not_matter(unit):
+    """Values in tesla are forecast as in nanotesla: the same gate, trend and forecast, in their own unit."""
+    values = monthly(3, 20, 0.8)
+    (one, side), (other, _) = fitted(values), fitted(values * unit)
+    assert (one.gate.open == other.gate.open).all()
+    found, scaled = (predict(model, given, side, MONTHLY) for model, given in ((one, values), (other, values * unit)))
+    np.testing.assert_allclose(scaled.quantiles / unit, found.quantiles, rtol=1e-3)
+
+
 def test_intervals_hold_what_they_promise():
     """Over fresh noise, 80 % intervals hold 74 to 86 % of the time."""
     values = monthly(8, 40, 0.0, seed=3)
