@@ -21,7 +21,7 @@ from .crew import Crew
 from .forecaster import Prediction, mean_of_quantiles
 from .frequency import Frequency
 from .networks import QUANTILES
-from .origins import validation_origins
+from .origins import check_observed, validation_origins
 from .seasons import Array, Calendar
 from .training import Curve, TrainingPlan, Weights, classic_network, classic_next, train_classic
 from .transforms import backward, forward
@@ -60,6 +60,7 @@ def fit_classic(
     training, progress, crew = training or _PLAN, progress or SilentProgress(), crew or Crew()
     history = forward(values, transform)
     judged = validation_origins(history.shape[1], shape.horizon, calendar.frequency.season, _MOST_ORIGINS)
+    check_observed(history, judged, shape.horizon)
     harmonics = choose_harmonics(history[:, : judged[0]], calendar)
     members, _ = _fit(
         history[:, : judged[0]], shape, training, seed, PartOfProgress(progress, 0.0, 0.5), crew.at("judged")

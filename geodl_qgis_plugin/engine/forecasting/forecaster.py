@@ -22,7 +22,7 @@ from .core import MEDIAN, Core, Outlook, Side, fit_core, look_ahead
 from .crew import Crew
 from .frequency import Frequency
 from .networks import QUANTILES
-from .origins import step_of, validation_origins
+from .origins import check_observed, step_of, validation_origins
 from .recent_errors import anomaly_quantiles, error_quantiles, is_steady, late_origins, weighted_quantiles
 from .seasons import Array, Calendar
 from .skill_gate import Gate, best_baseline, decide, gain_ratio
@@ -125,6 +125,7 @@ def fit_forecaster(
     )
     judged = validation_origins(history.shape[1], shape.horizon, season, most)
     jury, jury_side = history[judges], side.of(judges)
+    check_observed(jury, judged, shape.horizon)
     scale = naive_scale(values[judges][:, : judged[0]], season)
     harmonics = choose_harmonics(history[:, : judged[0]], calendar)
 

@@ -13,7 +13,7 @@ from .columns import Finding
 from .frequency import DAY_S, HOUR_S, Frequency, Sampled, Times, find_frequency
 from .rows import STATIONS_A_GROUP, GridRows, LongRows, Rows
 from .seasons import Array
-from .series import StationSeries, last_seen, some_names
+from .series import StationSeries, is_geographic, last_seen, some_names
 
 _LEAST_SHARE = {"mean": 0.5, "sum": 0.9}  # of a longer step's values that must be there
 
@@ -31,11 +31,14 @@ class Places:
         WKT, empty if unknown.
     elevation : dict
         By station id, where a field gives it.
+    findings : list of Finding
+        What was odd about them.
     """
 
     coordinates: dict[str, tuple[float, float]]
     crs: str
     elevation: dict[str, float] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
 
 def to_series(
@@ -81,7 +84,7 @@ def to_series(
     matrices, twice, thin = _matrices(rows, number - first, length, how, step, duplicates == "refuse")
     if not step and duplicates == "refuse":
         _refuse_duplicates(twice, rows, frequency)
-    findings = list(rows.findings)
+    findings = [*rows.findings, *places.findings]
     if twice.any():
         findings.append(
             Finding("Rows of a station and time that was there before", int(twice.sum()), f"{duplicates} taken")
@@ -259,6 +262,14 @@ def _refuse_placeless(series: StationSeries) -> None:
             f"{int(lost.sum())} of {len(lost)} stations have no place ({names}). Give a point layer, or choose under "
             "STATIONS the points "
             "of the stations; the ids must be the same texts there, leading zeros included."
+        )
+    longitude, latitude = np.abs(series.coordinates).T
+    beyond = np.flatnonzero((latitude > 90) | (longitude > 360))
+    if len(beyond) and series.crs and is_geographic(series.crs):
+        east, north = series.coordinates[beyond[0]]
+        raise SeriesError(
+            f"{len(beyond)} of {len(lost)} stations lie nowhere on Earth ({series.stations[beyond[0]]} at longitude {east:g}, "
+            f"latitude {north:g}). Correct them, or set the CRS of the points if these are no degrees."
         )
 
 

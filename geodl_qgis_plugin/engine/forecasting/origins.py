@@ -49,5 +49,28 @@ def validation_origins(length: int, horizon: int, season: int, most: int) -> npt
     return found
 
 
+def check_observed(values: npt.NDArray[np.float64], origins: npt.NDArray[np.int64], horizon: int) -> None:
+    """
+    Make sure that there is something to judge by after most of the origins.
+
+    Parameters
+    ----------
+    values : (station, time)
+
+    Raises
+    ------
+    SeriesError
+        If hardly an origin is followed by a value: the record has a hole there at all stations.
+    """
+    seen = np.isfinite(values).any(axis=0)
+    good = [bool(seen[at : at + horizon].any()) for at in origins]
+    empty = len(good) - sum(good)
+    if empty and sum(good) < max(3, len(origins) // 8):
+        raise SeriesError(
+            f"No station has values in {empty} of the {len(good)} stretches by which forecasts are judged: there is a hole "
+            "in the record. Give a record without it, its later part alone for example, or choose a longer step."
+        )
+
+
 def _needed(horizon: int) -> int:
     return max(12, 3 * horizon + 6)

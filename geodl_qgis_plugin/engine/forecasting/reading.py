@@ -15,7 +15,7 @@ from .frequency import Frequency, Times
 from .joining import Places, to_series
 from .rows import LongRows, on_one_axis
 from .seasons import Array
-from .series import StationSeries
+from .series import StationSeries, some_names
 from .tables import LAYER_NAME, Table, field_names, read_table
 from .time_zones import in_utc, is_daily, zone_of
 from .times import Moments, date_of_name, parse_times
@@ -209,9 +209,11 @@ def _places(table: Table, source: Source) -> Places:
             "the same station ids."
         )
     coordinates: dict[str, tuple[float, float]] = {}
+    moved: dict[str, None] = {}
     if points.places is not None:
         for name, (x, y) in _first_of_each(ids, points.places):
-            coordinates.setdefault(name, (float(x), float(y)))
+            if coordinates.setdefault(name, (float(x), float(y))) != (float(x), float(y)):
+                moved[name] = None
     _explain_zeros(table, source, coordinates)
     elevation = {}
     if source.elevation_field:
@@ -226,7 +228,9 @@ def _places(table: Table, source: Source) -> Places:
             seen = np.isfinite(some)
             last[ids.codes[at : at + (1 << 22)][seen]] = some[seen]
         elevation = {name: float(height) for name, height in zip(ids.texts, last) if np.isfinite(height)}
-    return Places(coordinates, points.crs, elevation)
+    what = "Stations with several places, of which the first is taken"
+    findings = [Finding(what, len(moved), some_names(list(moved)))] if moved else []
+    return Places(coordinates, points.crs, elevation, findings)
 
 
 def _first_of_each(ids: TextColumn, places: RowPlaces) -> Iterator[tuple[str, Array]]:

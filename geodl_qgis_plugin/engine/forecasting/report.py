@@ -15,7 +15,7 @@ from .evaluation import MODEL, Evaluation
 from .forecaster import Forecaster
 from .model import Fitted, ForecastModel
 from .report_skill import day_of, no_skill, report_variable
-from .series import StationSeries
+from .series import StationSeries, is_geographic
 from .skill_gate import Gate
 from .skill_layer import station_skill
 
@@ -95,7 +95,7 @@ def _shut(name: str, gate: Gate, judged: Evaluation) -> str:
 def _places(page: Page, series: StationSeries, judged: Mapping[str, Evaluation]) -> None:
     page.section("Where the stations are")
     (west, south), (east, north) = series.coordinates.min(axis=0), series.coordinates.max(axis=0)
-    degrees = _degrees(series.crs)
+    degrees = is_geographic(series.crs)
     digits = 2 if degrees else 0
     page.text(
         f"{_stations(len(series.stations))} between {west:,.{digits}f} and {east:,.{digits}f} "
@@ -151,11 +151,3 @@ def _crs_name(crs: str) -> str:
     reference.ImportFromWkt(crs)
     code = reference.GetAuthorityCode(None)
     return f"EPSG:{code}" if code and reference.GetAuthorityName(None) == "EPSG" else str(reference.GetName())
-
-
-def _degrees(crs: str) -> bool:
-    if not crs:
-        return True
-    reference = osr.SpatialReference()
-    reference.ImportFromWkt(crs)
-    return bool(reference.IsGeographic())

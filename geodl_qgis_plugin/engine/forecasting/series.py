@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from osgeo import osr
 
 from ..errors import SeriesError
 from .columns import Finding
@@ -139,6 +140,15 @@ def last_seen(values: Array) -> npt.NDArray[np.int64]:
     seen = np.isfinite(values)
     last = values.shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1)
     return np.where(seen.any(axis=1), last, -1)
+
+
+def is_geographic(crs: str) -> bool:
+    """Whether coordinates in a CRS (WKT) are degrees; taken for granted where it is unknown."""
+    if not crs:
+        return True
+    reference = osr.SpatialReference()
+    reference.ImportFromWkt(crs)
+    return bool(reference.IsGeographic())
 
 
 def some_names(names: list[str], most: int = 6) -> str:

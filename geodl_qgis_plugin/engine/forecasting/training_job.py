@@ -88,7 +88,10 @@ def _run(settings: Settings, progress: Progress, ranks: Ranks) -> tuple[dict[str
     variables = source.variables or list(series.values)[:1]
     horizon = settings.horizon or default_horizon(series.frequency)
     shape = Shape(settings.input_length or default_input_length(series.frequency, horizon), horizon)
+    told = len(series.findings)
     series = usable(series, variables, least_values(horizon), horizon)
+    for finding in series.findings[told:]:
+        progress.message(finding.sentence)
     origins = evaluation_origins(
         series.length, horizon, series.frequency.season, _MOST_ORIGINS, settings.origins or None
     )

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 
 from geodl_qgis_plugin.engine.errors import GeoDLError
+from geodl_qgis_plugin.engine.forecasting.reading import Source, read_series
 from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
 
@@ -89,6 +90,14 @@ def test_a_covariate_that_tells_nothing(tables, tmp_path, text, said):
     assert said in refused(tmp_path, **given, covariates="rain")
 
 
+@pytest.mark.parametrize("architecture", ["anomaly", "classic"])
+def test_a_hole_where_forecasts_are_judged(tables, tmp_path, architecture):
+    """No station has values where the model is judged: years of war, say."""
+    values = monthly(2, 12)
+    values[:, 60:112] = np.nan
+    assert "a hole in the record" in refused(tmp_path, **tables(values), horizon=6, architecture=architecture)
+
+
 def test_duplicates(tables, tmp_path):
     """Rows of the same station and time are counted, and the first is shown."""
     given = tables(monthly(2, 10))
@@ -106,6 +115,29 @@ def test_no_places(tables, tmp_path):
     places = Path(given["stations"])
     places.write_text("\n".join(places.read_text().splitlines()[:-1]) + "\n")
     assert "002" in refused(tmp_path, **given)
+
+
+def test_impossible_places(tables, tmp_path):
+    """A latitude of 95 degrees, as of mixed-up columns or metres."""
+    given = tables(monthly(3, 10))
+    places = Path(given["stations"])
+    places.write_text(places.read_text().replace(",52.0", ",95.0"))
+    text = refused(tmp_path, **given)
+    assert "3 of 3" in text
+    assert "latitude 95" in text
+
+
+def test_two_places(tables, tmp_path):
+    """A station that is given twice at different places is told; it stays where it stood first."""
+    given = tables(monthly(3, 10))
+    with Path(given["stations"]).open("a") as file:
+        file.write("001,5,50\n")
+    source = Source(given["input"], "station", "time", ["value"], [], stations=given["stations"])
+    series = read_series(source)
+    assert "Stations with several places, of which the first is taken: 1 (001)." in [
+        one.sentence for one in series.findings
+    ]
+    assert series.coordinates[1].tolist() == [-2.6, 52.0]
 
 
 def test_lost_zeros(tables, tmp_path):
