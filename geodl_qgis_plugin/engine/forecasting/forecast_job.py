@@ -27,6 +27,7 @@ from .forecaster import Forecaster, Prediction
 from .in_parts import answer_in_parts
 from .model import Fitted, ForecastModel, from_parts, make_side
 from .reading import Source
+from .report_skill import day_of
 from .seasons import Array
 from .series import StationSeries, last_seen
 from .series_settings import SeriesSettings, check_outputs, names_of, read_and_tell, source_of
@@ -100,7 +101,7 @@ def run(settings: Settings, progress: Progress) -> dict[str, Any]:
         if settings.charts:
             _charts(settings, series, fans, back, horizon).save(settings.charts)
             result["charts"] = settings.charts
-    progress.message(f"{count:,} points were written, {horizon} lead times from {series.start(origin)} on.")
+    progress.message(f"{count:,} points were written, {horizon} lead times from {day_of(series, origin)} on.")
     return result
 
 
@@ -211,7 +212,7 @@ def _charts(
 ) -> Page:
     origin = series.length
     page = Page(
-        f"Forecast from {series.start(origin)}",
+        f"Forecast from {day_of(series, origin)}",
         f"{Path(settings.model).name}, {len(fans):,} series, {horizon} lead times",
     )
     past_times = series.frequency.start(series.first + np.arange(origin - back, origin))

@@ -76,7 +76,7 @@ def _finding(name: str, fitted: Fitted, judged: Evaluation) -> str:
     chance = "which may be chance: the 95 % interval is" if low <= 0 else "95 % interval"
     return (
         f"{name}: the model's errors were {skill:.1%} smaller than those of the best baseline ({best}), "
-        f"{chance} {low:.1%} to {high:.1%} over {origins} origins."
+        f"{chance} {low:.1%} to {high:.1%} over {origins} origins.".replace(" -", " −")
     )
 
 

@@ -58,7 +58,7 @@ def no_skill(judged: Evaluation, fitted: Fitted) -> bool:
 def gates_sentence(saved: Gate, judged: Gate | None) -> str:
     """Return what the gates of the two models did: of the one that was scored, and of the one that is saved."""
     if judged is None or judged.sentence == saved.sentence:
-        return f"In the model that was scored and in the one that is saved: {saved.sentence}"
+        return f"{saved.sentence} That holds for the model that was scored and for the one that is saved."
     return (
         f"In the model that was scored, which saw nothing from the first scored origin on: {judged.sentence} In the model that "
         f"is saved, which was fitted on the whole record: {saved.sentence}"
