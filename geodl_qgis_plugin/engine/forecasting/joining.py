@@ -15,6 +15,7 @@ from .rows import STATIONS_A_GROUP, GridRows, LongRows, Rows
 from .seasons import Array
 from .series import StationSeries, is_geographic, last_seen, some_names
 
+_LEAST_FILLED = 0.3  # of the steps, where a step was chosen
 _LEAST_SHARE = {"mean": 0.5, "sum": 0.9}  # of a longer step's values that must be there
 
 
@@ -95,6 +96,8 @@ def to_series(
     findings += _moved_starts(rows, number, frequency, step)
     first, matrices, cut = _from_first_to_last(first, matrices, variables or rows.names)
     findings += cut
+    if step:
+        _refuse_finer_step(matrices, step)
     series = StationSeries(
         rows.stations,
         frequency,
@@ -252,6 +255,21 @@ def _refuse_duplicates(twice: Twice, rows: Rows, frequency: Frequency) -> None:
         f"{str(times[first]).replace('T', ' ')}). Remove them, or say with DUPLICATES to take their mean or "
         f"the first.{hint if saving else ''}"
     )
+
+
+def _refuse_finer_step(matrices: dict[str, Array], step: str) -> None:
+    """Refuse a step so much shorter than that of the data that it would be mostly gaps."""
+    filled, steps = 0, 0
+    for matrix in matrices.values():
+        seen = np.isfinite(matrix)
+        some = seen.any(axis=1)
+        first, last = seen.argmax(axis=1), matrix.shape[1] - seen[:, ::-1].argmax(axis=1)
+        filled, steps = filled + int(seen.sum()), steps + int((last - first)[some].sum())
+    if steps and filled < _LEAST_FILLED * steps:
+        raise SeriesError(
+            f"Of all steps of a {step} only {filled / steps:.0%} would have a value: the data come less often. Choose a longer "
+            "STEP."
+        )
 
 
 def _refuse_placeless(series: StationSeries) -> None:

@@ -98,6 +98,13 @@ def test_a_hole_where_forecasts_are_judged(tables, tmp_path, architecture):
     assert "a hole in the record" in refused(tmp_path, **tables(values), horizon=6, architecture=architecture)
 
 
+@pytest.mark.parametrize("step", ["hour", "day", "week"])
+def test_a_step_finer_than_the_data(tables, tmp_path, step):
+    """Months cannot be brought to weeks or hours."""
+    text = refused(tmp_path, **tables(monthly(2, 10)), step=step)
+    assert "the data come less often" in text
+
+
 def test_duplicates(tables, tmp_path):
     """Rows of the same station and time are counted, and the first is shown."""
     given = tables(monthly(2, 10))
