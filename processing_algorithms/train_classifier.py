@@ -1,31 +1,24 @@
 """geodl:trainclassifier: from a tile set to a model, with an honest report."""
 
+from functools import partial
 from typing import Any
 
 from qgis.core import (
-    Qgis,
     QgsProcessingContext,
     QgsProcessingFeedback,
-    QgsProcessingOutputNumber,
-    QgsProcessingParameterBoolean,
-    QgsProcessingParameterEnum,
-    QgsProcessingParameterFile,
-    QgsProcessingParameterFileDestination,
-    QgsProcessingParameterNumber,
     QgsProcessingParameterString,
 )
 
 from geodl_qgis_plugin.engine.errors import SettingsError
 
-from .base import GeoDLAlgorithm
+from .training_parameters import TrainingAlgorithm
 
 
-class TrainClassifier(GeoDLAlgorithm):
+class TrainClassifier(TrainingAlgorithm):
     """Trains a convolutional net on a tile set."""
 
     NAME, GROUP_ID = "trainclassifier", "classification"
-    TILES, TASK, ARCHITECTURE, EPOCHS, BATCH_SIZE = "TILES", "TASK", "ARCHITECTURE", "EPOCHS", "BATCH_SIZE"
-    LEARNING_RATE, PATIENCE, SEED, RESUME, MINUTES = "LEARNING_RATE", "PATIENCE", "SEED", "RESUME", "MINUTES"
+    BATCH_SIZE, LEARNING_RATE, PATIENCE = "BATCH_SIZE", "LEARNING_RATE", "PATIENCE"
     CLASS_WEIGHT, WEIGHT_DECAY, AUGMENT, DROPOUT, WIDTHS = (
         "CLASS_WEIGHT",
         "WEIGHT_DECAY",
@@ -34,13 +27,10 @@ class TrainClassifier(GeoDLAlgorithm):
         "WIDTHS",
     )
     FIND_LEARNING_RATE = "FIND_LEARNING_RATE"
-    FOREST, PRECISION, OUTPUT, REPORT = "FOREST", "PRECISION", "OUTPUT", "REPORT"
     LOSS, FOCAL_GAMMA, LABEL_SMOOTHING, BALANCE = "LOSS", "FOCAL_GAMMA", "LABEL_SMOOTHING", "BALANCE"
     NOISE, GAIN, BAND_DROPOUT = "NOISE", "GAIN", "BAND_DROPOUT"
     ENSEMBLE, CROSS_VALIDATION = "ENSEMBLE", "CROSS_VALIDATION"
-    TASKS = ("each pixel", "each tile")
     LOSSES = ("cross-entropy", "focal", "dice")
-    PRECISIONS = ("automatic", "float32", "bfloat16")
     ARCHITECTURES = ("automatic", "unet", "surroundings", "pooled", "classic", "residual", "forest", "extra trees")
 
     def displayName(self) -> str:
@@ -68,26 +58,12 @@ class TrainClassifier(GeoDLAlgorithm):
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
         """Define the parameters."""
-        whole, real = Qgis.ProcessingNumberParameterType.Integer, Qgis.ProcessingNumberParameterType.Double
-        self.add(
-            QgsProcessingParameterFile(self.TILES, self.tr("Tile set"), Qgis.ProcessingFileParameterBehavior.Folder),
-            help=self.tr("Folder that “Extract tiles” made."),
-        )
-        self.add(
-            QgsProcessingParameterEnum(
-                self.TASK, self.tr("Classify"), list(self.TASKS), defaultValue=self.TASKS[0], usesStaticStrings=True
-            ),
-            help=self.tr("Whether each pixel gets a class, or each tile as a whole."),
-        )
-        self.add(
-            QgsProcessingParameterEnum(
-                self.ARCHITECTURE,
-                self.tr("Architecture"),
-                list(self.ARCHITECTURES),
-                defaultValue=self.ARCHITECTURES[0],
-                usesStaticStrings=True,
-            ),
-            help=self.tr(
+        self.add_tile_set()
+        self.add_choice(
+            self.ARCHITECTURE,
+            self.tr("Architecture"),
+            self.ARCHITECTURES,
+            self.tr(
                 "What is trained. Automatic tries several and keeps what does best on the validation part, which may be the "
                 "mean of them: forests and nets on tiles; surroundings and a U-Net on pixels, but a U-Net alone where all "
                 "bands are elevations. “unet” is for pixels and sees forms; “surroundings”, for pixels too, are small nets, a "
@@ -100,62 +76,64 @@ class TrainClassifier(GeoDLAlgorithm):
                 "training areas are few."
             ),
         )
-        self.add(
-            QgsProcessingParameterNumber(self.EPOCHS, self.tr("Epochs (0: automatic)"), whole, 0, minValue=0),
-            help=self.tr(
+        self.add_number(
+            self.EPOCHS,
+            self.tr("Epochs (0: automatic)"),
+            self.WHOLE,
+            0,
+            self.tr(
                 "How often the net sees all training tiles. 0 chooses as many as about 3,000 batches need, 60 for tiles under "
                 "16 pixels. Where several nets are tried they share it, as they do the minutes."
             ),
+            minValue=0,
         )
-        self.add(
-            QgsProcessingParameterNumber(
-                self.MINUTES, self.tr("Minutes at most (0: no limit)"), real, 0.0, minValue=0.0
-            ),
-            help=self.tr(
+        self.add_number(
+            self.MINUTES,
+            self.tr("Minutes at most (0: no limit)"),
+            self.REAL,
+            0.0,
+            self.tr(
                 "Time for training. The learning rate falls with the time, so that the net is ready when it is over; how far "
                 "it gets then depends on the machine, and two runs differ."
             ),
+            minValue=0.0,
         )
-        self.add(
-            QgsProcessingParameterNumber(self.BATCH_SIZE, self.tr("Batch size (tiles)"), whole, 16, minValue=1),
-            help=self.tr(
+        self.add_number(
+            self.BATCH_SIZE,
+            self.tr("Batch size (tiles)"),
+            self.WHOLE,
+            16,
+            self.tr(
                 "Tiles that are learnt from at once; of tiles under 16 pixels, four times as many. Smaller batches need less "
                 "memory."
             ),
+            minValue=1,
         )
-        self.add(
-            QgsProcessingParameterNumber(self.SEED, self.tr("Seed"), whole, 0, minValue=0),
-            help=self.tr("Start of all random choices: the same seed on the same tiles gives the same net."),
+        self.add_number(
+            self.SEED,
+            self.tr("Seed"),
+            self.WHOLE,
+            0,
+            self.tr("Start of all random choices: the same seed on the same tiles gives the same net."),
+            minValue=0,
         )
-        self._add_advanced(whole, real)
-        self.add(
-            QgsProcessingParameterFileDestination(self.OUTPUT, self.tr("Model"), self.tr("GeoDL model (*.geodl)")),
-            help=self.tr("One file that holds all that is needed to map with the model; it can be sent to others."),
-        )
-        self.add(
-            QgsProcessingParameterFileDestination(
-                self.REPORT, self.tr("Report"), self.tr("Web page (*.html)"), optional=True, createByDefault=True
-            ),
-            help=self.tr(
+        self._add_advanced()
+        self.add_model_and_report(
+            self.tr("One file that holds all that is needed to map with the model; it can be sent to others."),
+            self.tr(
                 "One web page, which shows how training goes while it does, and then: scores beside the forest's, confusion, "
                 "learning curves, map of the split."
             ),
         )
-        for name, text in (
-            ("ACCURACY", self.tr("Accuracy on the test part")),
-            ("MACRO_F1", self.tr("Macro-F1 on the test part")),
-            ("KAPPA", self.tr("Kappa on the test part")),
+        self.add_scores(
             ("FOREST_ACCURACY", self.tr("Accuracy of the forest")),
             ("FOREST_KAPPA", self.tr("Kappa of the forest")),
             ("FOREST_MACRO_F1", self.tr("Macro-F1 of the forest")),
             ("MAJORITY_ACCURACY", self.tr("Accuracy of always naming the most frequent class")),
-        ):
-            self.add_output(QgsProcessingOutputNumber(name, text))
+        )
 
-    def _add_advanced(self, whole: Any, real: Any) -> None:
-        def number(name: str, text: str, kind: Any, default: float, help: str, **limits: float) -> None:
-            self.add(QgsProcessingParameterNumber(name, text, kind, default, **limits), help=help, advanced=True)
-
+    def _add_advanced(self) -> None:
+        number, whole, real = partial(self.add_number, advanced=True), self.WHOLE, self.REAL
         number(
             self.LEARNING_RATE,
             self.tr("Learning rate (0: automatic)"),
@@ -168,13 +146,14 @@ class TrainClassifier(GeoDLAlgorithm):
             minValue=0.0,
             maxValue=1.0,
         )
-        self.add(
-            QgsProcessingParameterBoolean(self.FIND_LEARNING_RATE, self.tr("Look for a learning rate first"), False),
-            help=self.tr(
+        self.add_switch(
+            self.FIND_LEARNING_RATE,
+            self.tr("Look for a learning rate first"),
+            False,
+            self.tr(
                 "Tries rising rates on a hundred batches and takes the one at which the loss fell fastest; the report shows "
                 "the curve."
             ),
-            advanced=True,
         )
         number(
             self.PATIENCE,
@@ -224,15 +203,16 @@ class TrainClassifier(GeoDLAlgorithm):
             ),
             advanced=True,
         )
-        self.add(
-            QgsProcessingParameterBoolean(self.AUGMENT, self.tr("Turn, mirror and move tiles"), True),
-            help=self.tr(
+        self.add_switch(
+            self.AUGMENT,
+            self.tr("Turn, mirror and move tiles"),
+            True,
+            self.tr(
                 "Shows each tile in all orientations that keep its bands true (none with a hillshade lit from one side)."
             ),
-            advanced=True,
         )
-        self._add_losses(real)
-        self._add_alterations(real)
+        self._add_losses()
+        self._add_alterations()
         number(
             self.ENSEMBLE,
             self.tr("Members of an ensemble"),
@@ -258,39 +238,37 @@ class TrainClassifier(GeoDLAlgorithm):
             minValue=0,
             maxValue=100,
         )
-        self.add(
-            QgsProcessingParameterBoolean(self.FOREST, self.tr("Train a forest beside the net"), True),
-            help=self.tr("A random forest on the same labels and split, to compare with."),
-            advanced=True,
+        self.add_switch(
+            self.FOREST,
+            self.tr("Train a forest beside the net"),
+            True,
+            self.tr("A random forest on the same labels and split, to compare with."),
         )
-        self.add(
-            QgsProcessingParameterEnum(
-                self.PRECISION,
-                self.tr("Precision"),
-                list(self.PRECISIONS),
-                defaultValue=self.PRECISIONS[0],
-                usesStaticStrings=True,
-            ),
-            help=self.tr(
+        self.add_choice(
+            self.PRECISION,
+            self.tr("Precision"),
+            self.PRECISIONS,
+            self.tr(
                 "“bfloat16” works out convolutions with fewer digits: about twice as fast on processors with AVX512-BF16 or "
                 "AMX. “automatic” takes it on graphics cards that have it, and float32 on the processor."
             ),
             advanced=True,
         )
-        self.add(
-            QgsProcessingParameterBoolean(self.RESUME, self.tr("Go on with a run that was broken off"), True),
-            help=self.tr(
+        self.add_switch(
+            self.RESUME,
+            self.tr("Go on with a run that was broken off"),
+            True,
+            self.tr(
                 "Where the same command was broken off or cancelled, training goes on from there; a power cut costs a minute."
             ),
-            advanced=True,
         )
 
-    def _add_losses(self, real: Any) -> None:
-        self.add(
-            QgsProcessingParameterEnum(
-                self.LOSS, self.tr("Loss"), list(self.LOSSES), defaultValue=self.LOSSES[0], usesStaticStrings=True
-            ),
-            help=self.tr(
+    def _add_losses(self) -> None:
+        self.add_choice(
+            self.LOSS,
+            self.tr("Loss"),
+            self.LOSSES,
+            self.tr(
                 "What training makes smaller. “focal” counts places that are already right for less, “dice” adds the share "
                 "of each class that map and reference do not have in common: both for classes that are rare or hard."
             ),
@@ -321,13 +299,9 @@ class TrainClassifier(GeoDLAlgorithm):
                 ),
             ),
         ):
-            self.add(
-                QgsProcessingParameterNumber(name, text, real, default, minValue=0.0, maxValue=most),
-                help=help,
-                advanced=True,
-            )
+            self.add_number(name, text, self.REAL, default, help, advanced=True, minValue=0.0, maxValue=most)
 
-    def _add_alterations(self, real: Any) -> None:
+    def _add_alterations(self) -> None:
         for name, text, most, help in (
             (
                 self.NOISE,
@@ -351,11 +325,7 @@ class TrainClassifier(GeoDLAlgorithm):
                 self.tr("Bands of a training tile that count as nodata, so that the net does not rest on one alone."),
             ),
         ):
-            self.add(
-                QgsProcessingParameterNumber(name, text, real, 0.0, minValue=0.0, maxValue=most),
-                help=help,
-                advanced=True,
-            )
+            self.add_number(name, text, self.REAL, 0.0, help, advanced=True, minValue=0.0, maxValue=most)
 
     def settings(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback

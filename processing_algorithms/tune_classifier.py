@@ -3,32 +3,21 @@
 from typing import Any
 
 from qgis.core import (
-    Qgis,
     QgsProcessing,
-    QgsProcessingOutputNumber,
-    QgsProcessingParameterBoolean,
-    QgsProcessingParameterEnum,
-    QgsProcessingParameterFile,
-    QgsProcessingParameterFileDestination,
-    QgsProcessingParameterNumber,
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
 )
 
-from .base import GeoDLAlgorithm
+from .training_parameters import TrainingAlgorithm
 
 
-class TuneClassifier(GeoDLAlgorithm):
+class TuneClassifier(TrainingAlgorithm):
     """Searches for the settings of a net with Optuna."""
 
     NAME, GROUP_ID = "tuneclassifier", "classification"
     NEEDS = ("torch", "sklearn", "safetensors", "optuna")
-    TILES, TASK, TRIALS, STUDY, ARCHITECTURE = "TILES", "TASK", "TRIALS", "STUDY", "ARCHITECTURE"
-    EPOCHS, MINUTES, SEED, PRECISION, FOREST, RESUME = "EPOCHS", "MINUTES", "SEED", "PRECISION", "FOREST", "RESUME"
-    OUTPUT, REPORT, TRIALS_TABLE = "OUTPUT", "REPORT", "TRIALS_TABLE"
-    TASKS = ("each pixel", "each tile")
+    TRIALS, STUDY, TRIALS_TABLE = "TRIALS", "STUDY", "TRIALS_TABLE"
     ARCHITECTURES = ("automatic", "unet", "pooled", "classic", "residual")
-    PRECISIONS = ("automatic", "float32", "bfloat16")
 
     def displayName(self) -> str:
         """Return the name in the toolbox."""
@@ -53,20 +42,14 @@ class TuneClassifier(GeoDLAlgorithm):
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
         """Define the parameters."""
-        whole, real = Qgis.ProcessingNumberParameterType.Integer, Qgis.ProcessingNumberParameterType.Double
-        self.add(
-            QgsProcessingParameterFile(self.TILES, self.tr("Tile set"), Qgis.ProcessingFileParameterBehavior.Folder),
-            help=self.tr("Folder that “Extract tiles” made."),
-        )
-        self._add_choice(
-            self.TASK,
-            self.tr("Classify"),
-            self.TASKS,
-            self.tr("Whether each pixel gets a class, or each tile as a whole."),
-        )
-        self.add(
-            QgsProcessingParameterNumber(self.TRIALS, self.tr("Trials"), whole, 30, minValue=1),
-            help=self.tr("How many settings the study is to hold in the end, those that are in it already included."),
+        self.add_tile_set()
+        self.add_number(
+            self.TRIALS,
+            self.tr("Trials"),
+            self.WHOLE,
+            30,
+            self.tr("How many settings the study is to hold in the end, those that are in it already included."),
+            minValue=1,
         )
         self.add(
             QgsProcessingParameterString(self.STUDY, self.tr("Study (file or database)"), optional=True),
@@ -76,37 +59,41 @@ class TuneClassifier(GeoDLAlgorithm):
                 "a file beside the model."
             ),
         )
-        self.add(
-            QgsProcessingParameterNumber(
-                self.EPOCHS, self.tr("Epochs of a trial (0: automatic)"), whole, 0, minValue=0
-            ),
-            help=self.tr(
-                "How often a trial's net sees all training tiles. 0 chooses as many as about 3,000 batches need."
-            ),
+        self.add_number(
+            self.EPOCHS,
+            self.tr("Epochs of a trial (0: automatic)"),
+            self.WHOLE,
+            0,
+            self.tr("How often a trial's net sees all training tiles. 0 chooses as many as about 3,000 batches need."),
+            minValue=0,
         )
-        self.add(
-            QgsProcessingParameterNumber(
-                self.MINUTES, self.tr("Minutes of a trial at most (0: no limit)"), real, 0.0, minValue=0.0
-            ),
-            help=self.tr(
-                "Time for the training of each trial. Scores then depend on the machine and what else it does."
-            ),
+        self.add_number(
+            self.MINUTES,
+            self.tr("Minutes of a trial at most (0: no limit)"),
+            self.REAL,
+            0.0,
+            self.tr("Time for the training of each trial. Scores then depend on the machine and what else it does."),
+            minValue=0.0,
         )
-        self.add(
-            QgsProcessingParameterNumber(self.SEED, self.tr("Seed"), whole, 0, minValue=0),
-            help=self.tr(
+        self.add_number(
+            self.SEED,
+            self.tr("Seed"),
+            self.WHOLE,
+            0,
+            self.tr(
                 "Start of all random choices: one process comes to the same study with the same seed, also when it was killed "
                 "on the way."
             ),
+            minValue=0,
         )
-        self._add_choice(
+        self.add_choice(
             self.ARCHITECTURE,
             self.tr("Architecture"),
             self.ARCHITECTURES,
             self.tr("A net to tune. “automatic” tries all that fit the task."),
             advanced=True,
         )
-        self._add_choice(
+        self.add_choice(
             self.PRECISION,
             self.tr("Precision"),
             self.PRECISIONS,
@@ -123,16 +110,10 @@ class TuneClassifier(GeoDLAlgorithm):
                 ),
             ),
         ):
-            self.add(QgsProcessingParameterBoolean(name, text, True), help=help, advanced=True)
-        self.add(
-            QgsProcessingParameterFileDestination(self.OUTPUT, self.tr("Model"), self.tr("GeoDL model (*.geodl)")),
-            help=self.tr("The best net, with its scores in the test part."),
-        )
-        self.add(
-            QgsProcessingParameterFileDestination(
-                self.REPORT, self.tr("Report"), self.tr("Web page (*.html)"), optional=True, createByDefault=True
-            ),
-            help=self.tr("The report of the best net, and how the trials went: Optuna's own plots."),
+            self.add_switch(name, text, True, help)
+        self.add_model_and_report(
+            self.tr("The best net, with its scores in the test part."),
+            self.tr("The report of the best net, and how the trials went: Optuna's own plots."),
         )
         self.add(
             QgsProcessingParameterVectorDestination(
@@ -144,17 +125,7 @@ class TuneClassifier(GeoDLAlgorithm):
             ),
             help=self.tr("One row a trial: its settings, state and scores in the validation part, and why it failed."),
         )
-        for name, text in (
-            ("ACCURACY", self.tr("Accuracy on the test part")),
-            ("MACRO_F1", self.tr("Macro-F1 on the test part")),
-            ("KAPPA", self.tr("Kappa on the test part")),
+        self.add_scores(
             ("VALIDATION_SCORE", self.tr("Score of the best trial in the validation part")),
             ("BEST_TRIAL", self.tr("Number of the best trial")),
-        ):
-            self.add_output(QgsProcessingOutputNumber(name, text))
-
-    def _add_choice(self, name: str, text: str, choices: tuple[str, ...], help: str, *, advanced: bool = False) -> None:
-        parameter = QgsProcessingParameterEnum(
-            name, text, list(choices), defaultValue=choices[0], usesStaticStrings=True
         )
-        self.add(parameter, help=help, advanced=advanced)

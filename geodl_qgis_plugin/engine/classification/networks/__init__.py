@@ -16,7 +16,7 @@ from .ensemble import Ensemble
 from .forest import SCALES_PX, WIDTHS_PX, PixelForest, TileForest
 from .intake import Intake
 from .residual import SMALLEST_SLIDING_PX, ResidualCNN, SmallTileNet
-from .surroundings import HIDDEN_UNITS, HOW_MANY_NETS, Surroundings
+from .surroundings import Surroundings
 from .unet import UNet
 
 EACH_PIXEL, EACH_TILE = "each pixel", "each tile"
@@ -123,31 +123,6 @@ def _forest(
     return PixelForest(intake, classes, spacing_m=spacing_m, widths=widths, scales=scales)
 
 
-def _surroundings(
-    intake: Intake,
-    classes: int,
-    *,
-    spacing_m: Sequence[float] = (1.0, 1.0),
-    widths: Sequence[int] = WIDTHS_PX,
-    scales: Sequence[int] = SCALES_PX,
-    hidden: int = HIDDEN_UNITS,
-    nets: int = HOW_MANY_NETS,
-    dropout: float = 0.5,
-    weights: Sequence[float] = (1.0, 1.0, 1.0),
-) -> nn.Module:
-    return Surroundings(
-        intake,
-        classes,
-        spacing_m=spacing_m,
-        widths=widths,
-        scales=scales,
-        hidden=hidden,
-        nets=nets,
-        dropout=dropout,
-        weights=weights,
-    )
-
-
 def _ensemble(
     intake: Intake,
     classes: int,
@@ -170,7 +145,7 @@ def _ensemble(
 
 _BUILDERS: dict[str, tuple[tuple[str, ...], Callable[..., nn.Module]]] = {
     "unet": ((EACH_PIXEL,), _unet),
-    "surroundings": ((EACH_PIXEL,), _surroundings),
+    "surroundings": ((EACH_PIXEL,), Surroundings),
     "pooled": ((EACH_TILE,), _pooled),
     "classic": ((EACH_TILE,), _classic),
     "residual": ((EACH_TILE,), _residual),
