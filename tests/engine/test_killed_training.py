@@ -24,8 +24,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not 
 ENGINE = """
 import os, signal, sys, threading, time
 from geodl_qgis_plugin.engine import __main__, messages
-from geodl_qgis_plugin.engine.classification import training
+from geodl_qgis_plugin.engine.classification import forest, training
 training.KEEP_EVERY_S = 0.0
+forest.TREES = 20
 training.FEWEST_BATCHES_BETWEEN_CHECKS = 1
 left, replace = int(sys.argv[1]), os.replace
 def deadly(*paths):

@@ -313,7 +313,12 @@ def test_the_automatic_choice_is_the_better_one(tiles, tmp_path):
         assert words in pages[0] + pages[-1]
     assert result["accuracy"] > 0.6
     assert read_model(tmp_path / "m.geodl").part("classifier")["architecture"]["name"] in ("surroundings", "ensemble")
-    assert "surroundings" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "What was tried" in html
+    assert "windows to 15 pixels" in html
+    tried = read_model(tmp_path / "m.geodl").part("classifier")["training"]["tried"]
+    assert sum(one["kept"] for one in tried) == 1
+    assert any("U-Net" in one["name"] for one in tried)
     load_classifier(tmp_path / "m.geodl")
 
 

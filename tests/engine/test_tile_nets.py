@@ -9,8 +9,9 @@ import torch
 
 from geodl_qgis_plugin.engine.bands import Band
 from geodl_qgis_plugin.engine.classification import automatic_tiles, forest, training
-from geodl_qgis_plugin.engine.classification.automatic_tiles import best_for_tiles, brier
+from geodl_qgis_plugin.engine.classification.automatic_tiles import best_for_tiles
 from geodl_qgis_plugin.engine.classification.course import Check
+from geodl_qgis_plugin.engine.classification.metrics import brier
 from geodl_qgis_plugin.engine.classification.networks import choose_architecture
 from geodl_qgis_plugin.engine.classification.trained import Trained
 from geodl_qgis_plugin.engine.errors import SettingsError

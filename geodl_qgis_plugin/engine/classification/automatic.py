@@ -27,7 +27,7 @@ from .pieces import Pieces
 from .prediction import Reading, padded, probabilities_of, reading_of
 from .scoring import part_windows
 from .surroundings_training import SurroundingsTraining, choose_weights, weighted
-from .trained import STOPPED, Trained
+from .trained import STOPPED, Trained, Trial
 
 SURROUNDINGS_SHARE = 0.5  # of the minutes
 _PIXELS = 100_000
@@ -40,7 +40,11 @@ def is_open(task: str, tile_set: TileSet) -> bool:
 
 
 class FarBehind(Exception):
-    """A U-Net is so far behind that the rest of its training would be in vain."""
+    """A U-Net, which scores this by now, is so far behind that the rest of its training would be in vain."""
+
+    def __init__(self, accuracy: float, macro_f1: float) -> None:
+        super().__init__(accuracy, macro_f1)
+        self.accuracy, self.macro_f1 = accuracy, macro_f1
 
 
 def train_best(
@@ -74,16 +78,21 @@ def train_best(
         best, seconds = standing.course.best, standing.course.seconds
         gone = seconds / max(seconds + standing.seconds_left, 1e-9)
         if best is not None and gone > _PATIENCE and score_of_check(best) < score_of_check(trial.best) - _FAR:
-            raise FarBehind(f"{score_of_check(best):.3f} against {score_of_check(trial.best):.3f}")
+            raise FarBehind(best.validation_accuracy, best.validation_macro_f1)
 
     given_up = kept.get("given up")  # before a break
     try:
         if given_up is not None:
-            raise FarBehind(given_up.facts["gap"])
+            raise FarBehind(**given_up.facts)
         second = train_unet(minutes * (1 - SURROUNDINGS_SHARE), compare, PartOfProgress(progress, 0.15, 0.75))
-    except FarBehind as gap:
-        kept.put("given up", {}, {"gap": str(gap)})
-        progress.message(f"The U-Net was given up, since on the validation part it is far behind: {gap}.")
+    except FarBehind as found:
+        kept.put("given up", {}, {"accuracy": found.accuracy, "macro_f1": found.macro_f1})
+        own = (found.accuracy + found.macro_f1) / 2
+        progress.message(
+            f"The U-Net was given up, since on the validation part it is far behind: {own:.3f} against "
+            f"{score_of_check(trial.best):.3f}."
+        )
+        surroundings.tried.append(Trial("U-Net, given up", found.accuracy, found.macro_f1, None, kept=False))
         return _finished(surroundings, trial, PartOfProgress(progress, 0.75, 1.0))
     except Cancelled:
         return dataclasses.replace(trial, ended=STOPPED)
@@ -94,7 +103,13 @@ def train_best(
         f"On validation pixels surroundings are right for {right[0]:.1%}, the U-Net for {right[1]:.1%}; with the weights "
         f"{weights[0]:g} and {weights[1]:g} they are for {right[2]:.1%}."
     )
-    unet_alone = dataclasses.replace(second, architecture=unet, name="U-Net")
+    tried = [dataclasses.replace(one, kept=one.kept and weights[1] == 0) for one in surroundings.tried]
+    tried.append(Trial.of("U-Net", shares[1], wanted, kept=weights[0] == 0))
+    if 0 < weights[0] < 1:
+        told = f"{weights[0]:.3g} model of surroundings + {weights[1]:.3g} U-Net"
+        tried.append(Trial.of(told, weighted(shares, weights), wanted, kept=True))
+    surroundings.tried = tried
+    unet_alone = dataclasses.replace(second, architecture=unet, name="U-Net", tried=tuple(tried))
     if weights[0] == 0:
         return unet_alone
     if second.ended == STOPPED:
@@ -165,4 +180,5 @@ def _together(members: list[Trained], weights: list[float]) -> Trained:
         "surroundings and U-Net",
         architecture,
         judged,
+        tried=last.tried,
     )

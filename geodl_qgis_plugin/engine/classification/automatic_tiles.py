@@ -13,13 +13,12 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import Cancelled, SettingsError
 from ..messages import PartOfProgress, Progress, Uninterrupted
 from ..training_data.tile_set import TileSet
 from .batches import positions_of_codes
-from .metrics import ConfusionCounter
+from .metrics import brier
 from .networks import EACH_TILE, FORESTS, Architecture, ensemble_of
 from .networks.ensemble import Ensemble
 from .scoring import predictions
@@ -101,12 +100,6 @@ def best_for_tiles(
     return _best(trained, tile_set, stopped, progress)
 
 
-def brier(probabilities: npt.NDArray[np.float32], wanted: npt.NDArray[np.int64]) -> float:
-    """Return the mean squared error of probabilities (place, class), summed over classes: 0 is perfect, 2 the worst."""
-    truth = np.eye(probabilities.shape[1])[wanted]
-    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
-
-
 def _best(trained: Sequence[Trained], tile_set: TileSet, stopped: bool, progress: Progress) -> Trained:
     position = positions_of_codes(tile_set)
     shares, wanted = [], np.zeros(0, np.int64)
@@ -122,8 +115,8 @@ def _best(trained: Sequence[Trained], tile_set: TileSet, stopped: bool, progress
     best = min(choices, key=lambda chosen: brier(means[chosen], wanted))
     listed = [chosen for chosen in choices if len(chosen) == 1 or chosen == best]
     tried = tuple(
-        _trial(
-            " + ".join(trained[i].name_of_architecture for i in chosen), means[chosen], wanted, tile_set, chosen == best
+        Trial.of(
+            " + ".join(trained[i].name_of_architecture for i in chosen), means[chosen], wanted, kept=chosen == best
         )
         for chosen in listed
     )
@@ -134,16 +127,6 @@ def _best(trained: Sequence[Trained], tile_set: TileSet, stopped: bool, progress
         )
     whole = trained[best[0]] if len(best) == 1 else _together([trained[i] for i in best])
     return dataclasses.replace(whole, tried=tried, ended=STOPPED if stopped else whole.ended)
-
-
-def _trial(
-    name: str, probabilities: npt.NDArray[np.float32], wanted: npt.NDArray[np.int64], tile_set: TileSet, kept: bool
-) -> Trial:
-    codes = np.array([one.code for one in tile_set.classes])
-    counter = ConfusionCounter(tile_set.classes)
-    counter.add(codes[wanted], codes[probabilities.argmax(axis=1)])
-    found = counter.accuracy()
-    return Trial(name, found.accuracy or 0.0, found.macro_f1 or 0.0, brier(probabilities, wanted), kept)
 
 
 def _together(members: Sequence[Trained]) -> Trained:

@@ -47,7 +47,7 @@ class LiveReport:
         if self._stages:
             self._add_stages(page)
         if self._standing is not None:
-            _add_course(page, self._standing)
+            _add_course(page, self._standing, alone=not self._stages)
         page.text(
             "This page shows itself anew four times a minute. The final report, with the scores in the test part, takes its "
             "place when training has ended."
@@ -92,18 +92,19 @@ def _sentence(news: News) -> str:
     )
 
 
-def _add_course(page: Page, standing: Standing) -> None:
+def _add_course(page: Page, standing: Standing, *, alone: bool) -> None:
     course, best = standing.course, standing.course.best
     if best is None:
         return
-    page.figures(
-        [
-            ("Accuracy", best.validation_accuracy, "best so far, validation part"),
-            ("Macro-F1", best.validation_macro_f1, "there"),
-            ("Minutes", f"{course.seconds / 60:.1f}", "spent on training"),
-        ]
-    )
-    page.section("How training goes")
+    if alone:  # else these would be taken for those of all that stands
+        page.figures(
+            [
+                ("Accuracy", best.validation_accuracy, "best so far, validation part"),
+                ("Macro-F1", best.validation_macro_f1, "there"),
+                ("Minutes", f"{course.seconds / 60:.1f}", "spent on training"),
+            ]
+        )
+    page.section("How training goes" if alone else "How the net beside them goes")
     rows = [
         {key: value for key, value in asdict(check).items() if key not in ("batches", "seconds")}
         for check in course.history

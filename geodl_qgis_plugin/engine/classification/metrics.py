@@ -191,12 +191,23 @@ class Accuracy:
 
 
 def score_of_shares(shares: npt.NDArray[np.float32], wanted: npt.NDArray[np.int64]) -> float:
-    """Return the mean of accuracy and macro-F1, over the classes that are there, of probabilities (place, class)."""
+    """Return the mean of accuracy and macro-F1 of probabilities (place, class)."""
+    return sum(scores_of_shares(shares, wanted)) / 2
+
+
+def scores_of_shares(shares: npt.NDArray[np.float32], wanted: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Return accuracy and macro-F1, over the classes that are there, of probabilities (place, class)."""
     given, classes = shares.argmax(axis=1), shares.shape[1]
     table = np.bincount(wanted * classes + given, minlength=classes**2).reshape(classes, classes)
     right, there, named = np.diag(table), table.sum(axis=1), table.sum(axis=0)
     f1 = 2 * right[there > 0] / (there + named)[there > 0]
-    return float(right.sum() / table.sum() + f1.mean()) / 2
+    return float(right.sum() / table.sum()), float(f1.mean())
+
+
+def brier(probabilities: npt.NDArray[np.float32], wanted: npt.NDArray[np.int64]) -> float:
+    """Return the mean squared error of probabilities (place, class), summed over classes: 0 is perfect, 2 the worst."""
+    truth = np.eye(probabilities.shape[1])[wanted]
+    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
 
 
 def _share(part: Any, whole: Any) -> float | None:

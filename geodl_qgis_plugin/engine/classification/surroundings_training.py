@@ -30,7 +30,7 @@ from .networks.surroundings import MEMBERS, Surroundings
 from .pieces import Clock, Pieces
 from .scoring import Scored
 from .surroundings_nets import BATCH, STOPPED_EARLY, fit_nets
-from .trained import Trained
+from .trained import Trained, Trial
 from .tree_growth import Arrays, grow_trees
 
 NET_PIXELS, TREE_PIXELS, VALIDATION_PIXELS = 300_000, 250_000, 50_000
@@ -111,6 +111,7 @@ class SurroundingsTraining:
         self.architecture, self.tile_set, self.seed = architecture, tile_set, seed
         self.limit_s = 60 * minutes if minutes else math.inf
         self.epochs, self.kept = epochs, kept or Pieces()
+        self.tried: list[Trial] = []
         self._tell = tell or (lambda _: None)
         self._random = np.random.default_rng([seed, 13])
 
@@ -122,12 +123,17 @@ class SurroundingsTraining:
         that wide windows reached into ground that could not be seen.
         """
         self.check, self.trial = self._found("trial") or self._tried(progress)
-        return Trained(self.trial, [self.check], self.check, ALL_STAND, self.trial.halo_px, NAME, self._with(nets=1))
+        return self._trained(self.trial, self.check, self._with(nets=1))
 
     def finish(self, progress: Progress) -> Trained:
         """Train all members that count on training and validation; the check is that of the trial."""
         check, net = self._found("whole") or self._finished(progress)
-        return Trained(net, [check], check, ALL_STAND, net.halo_px, NAME, self.architecture, self.trial)
+        return self._trained(net, check, self.architecture, self.trial)
+
+    def _trained(
+        self, net: Surroundings, check: Check, architecture: Architecture, before: Surroundings | None = None
+    ) -> Trained:
+        return Trained(net, [check], check, ALL_STAND, net.halo_px, NAME, architecture, before, tried=tuple(self.tried))
 
     def _tried(self, progress: Progress) -> tuple[Check, Surroundings]:
         clock = self.kept.clock("trial")
@@ -141,8 +147,15 @@ class SurroundingsTraining:
         trees = training.thinned(TREE_PIXELS, self._random)
         self._grow(net, trees, self._trees(TRIAL_TREES), "trial", clock, until, progress)
         shares, wanted = net.shares(validation.features), validation.wanted
+        for kind, grown, some in zip(MEMBERS[1:], (net.forest, net.extra_trees), shares[1:]):
+            if grown is not None:
+                stand, score = len(grown.roots), score_of_shares(some, wanted)
+                self._tell(Stage(f"trial: {kind}", stand, self._trees(TRIAL_TREES), "trees", score))
+                self.tried.append(Trial.of(f"{stand} trees: {kind}", some, wanted, kept=False))
         net.weigh(choose_weights(shares, wanted))
         together = weighted(shares, net.weights)
+        told = " + ".join(f"{weight:.3g} {name}" for weight, name in zip(net.weights, MEMBERS) if weight)
+        self.tried.append(Trial.of(f"{NAME}: {told}", together, wanted, kept=True))
         scored = Scored(self.tile_set)
         codes = np.array([one.code for one in self.tile_set.classes], np.uint16)
         scored.add(together.T, codes[wanted])
@@ -191,7 +204,7 @@ class SurroundingsTraining:
     def _keep(self, stage: str, architecture: Architecture, check: Check, net: Surroundings) -> None:
         random = self._random.bit_generator.state
         facts = {"architecture": architecture.as_dict(), "check": dataclasses.asdict(check), "random": random}
-        self.kept.put(stage, net.state_dict(), facts)
+        self.kept.put(stage, net.state_dict(), {**facts, "tried": [dataclasses.asdict(one) for one in self.tried]})
 
     def _found(self, stage: str) -> tuple[Check, Surroundings] | None:
         """Return what a stage came to before a break, and go on as if it had been made now."""
@@ -204,6 +217,7 @@ class SurroundingsTraining:
         if stage == "trial":
             self.architecture = self._with(widths=net.widths, weights=net.weights)
         self._random.bit_generator.state = piece.facts["random"]
+        self.tried = [Trial(**one) for one in piece.facts["tried"]]
         return Check(**piece.facts["check"]), net.eval()
 
     def _of_best_widths(
@@ -243,6 +257,7 @@ class SurroundingsTraining:
             )
             share = net.shares(validation.features[:, columns], only=0)[0]
             found = score_of_shares(share, validation.wanted)
+            self.tried.append(Trial.of(f"net, windows to {widths[-1]} pixels", share, validation.wanted, kept=False))
             self._tell(Stage(f"trial: net, windows to {widths[-1]} pixels", 1, 1, "net", found))
             told.append(f"{widths[-1]} px {found:.3f}")
             if best is None or found > best[0] + _WORTH:

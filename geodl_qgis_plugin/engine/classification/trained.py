@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from .alterations import AS_IT_IS, Alteration
 from .course import Check
+from .metrics import brier, scores_of_shares
 from .networks import Architecture
 
 ALL_DONE, STOPPED = "all epochs were done", "it was stopped"
@@ -44,13 +47,24 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one of several candidates, or the mean of some, did on the validation part, and whether it was kept."""
+    """
+    What one of several candidates, or the mean of some, did on the validation part, and whether it was kept.
+
+    ``brier`` is None of one that was given up.
+    """
 
     name: str
     accuracy: float
     macro_f1: float
-    brier: float
+    brier: float | None
     kept: bool
+
+    @classmethod
+    def of(
+        cls, name: str, probabilities: npt.NDArray[np.float32], wanted: npt.NDArray[np.int64], *, kept: bool
+    ) -> Trial:
+        """Score probabilities (place, class) of places whose right positions are known."""
+        return cls(name, *scores_of_shares(probabilities, wanted), brier(probabilities, wanted), kept)
 
 
 @dataclass(frozen=True)

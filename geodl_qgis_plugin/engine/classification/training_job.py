@@ -103,7 +103,7 @@ def _trained(
     if architecture.name in ON_STATISTICS and not ranks.is_first:
         return {}  # it is trained by one process
     share = 0.85 / (settings.cross_validation + 2) if settings.cross_validation else 0.85  # of the progress
-    live = LiveReport(report, architecture.name, len(tile_set.bands), len(tile_set.classes)) if report else None
+    live = LiveReport(report, settings.architecture, len(tile_set.bands), len(tile_set.classes)) if report else None
     try:
         training = PartOfProgress(progress, 0.0, share)
         trained = fit_members(architecture, settings, tile_set, checkpoint, training, ranks, live)

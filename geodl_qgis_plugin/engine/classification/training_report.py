@@ -17,7 +17,7 @@ from .assessment_report import score_table
 from .fold_scores import CrossValidation
 from .folds_report import folds_section
 from .metrics import Accuracy
-from .networks import EACH_PIXEL, Architecture
+from .networks import EACH_PIXEL, EACH_TILE, ON_STATISTICS, Architecture
 from .networks.surroundings import MEMBERS
 from .shortfall import cut_short
 from .trained import Trained
@@ -25,6 +25,11 @@ from .training_settings import Settings
 from .trust_report import trust_sections
 
 _PAGE_PX = 900
+_WHY_KEPT = {
+    EACH_PIXEL: "Accuracy and macro-F1 decided, equally; what is highlighted was kept. The Brier score is the mean squared "
+    "error of the probabilities: 0 is perfect.",
+    EACH_TILE: "The best by the Brier score (the mean squared error of the probabilities: 0 is perfect) was kept.",
+}
 
 
 def training_page(
@@ -99,11 +104,10 @@ def _training(page: Page, architecture: Architecture, trained: Trained, settings
         page.table(
             ["", "Accuracy", "Macro-F1", "Brier score"],
             [[trial.name, trial.accuracy, trial.macro_f1, trial.brier] for trial in trained.tried],
-            "What was tried, scored on the validation part. The best by the Brier score (the mean squared error of the "
-            "probabilities: 0 is perfect) was kept.",
+            f"What was tried, scored on the validation part. {_WHY_KEPT[architecture.task]}",
             highlight=[number for number, trial in enumerate(trained.tried) if trial.kept],
         )
-    in_batches = not architecture.is_forest and architecture.name != "ensemble"
+    in_batches = architecture.name not in (*ON_STATISTICS, "ensemble")
     if in_batches or len(trained.history) > 1:
         page.svg(
             charts.learning_curves([_curve(asdict(check)) for check in trained.history], trained.best.epoch),

@@ -299,7 +299,9 @@ def score_over_distance(
     figure = Figure(figsize=(WIDTH_IN * 0.48, 4.9))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     for (name, values), colour, marker in zip(scores.items(), PALETTE, "osD^vP"):
-        upper.plot(middles, np.asarray(values, float), color=colour, marker=marker, markersize=5, label=name)
+        upper.plot(
+            middles, np.asarray(values, float), color=colour, marker=marker, markersize=5, label=name, clip_on=False
+        )
     upper.set(ylabel=score, ylim=(0, 1))
     upper.grid(axis="y")
     upper.legend()
