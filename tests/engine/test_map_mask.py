@@ -9,6 +9,7 @@ from geodl_qgis_plugin.engine.bands import Band
 from geodl_qgis_plugin.engine.classification import pixel_blocks
 from geodl_qgis_plugin.engine.classification.appetite import bytes_per_pixel
 from geodl_qgis_plugin.engine.classification.classification_job import Settings, prepare
+from geodl_qgis_plugin.engine.classification.classifier import load_classifier
 from geodl_qgis_plugin.engine.classification.networks import choose_architecture
 from geodl_qgis_plugin.engine.classification.prediction import ready_for_maps
 from geodl_qgis_plugin.engine.errors import GeoDLError
@@ -140,6 +141,10 @@ def test_fast_maps_nearly_the_same(good, tmp_path):
     assert same > 0.97
     assert same == 1 or not progress.warnings
     told = gdal.Open(out).GetMetadataItem("GEODL_PRECISION")
+    net = load_classifier(good / "m.geodl", fast=True).net.net
+    kinds = {name: weights.dtype for name, weights in net.named_parameters()}
+    assert kinds["head.weight"] is kinds["pixel.0.0.weight"] is torch.float32
+    assert kinds["stem.weight"] is kinds["down.0.0.0.weight"] is torch.bfloat16
     assert told == ("float32" if any("bfloat16" in text for text in progress.warnings) else "bfloat16")
 
 

@@ -77,7 +77,8 @@ class TileBlocks(BlockWork):
         bands = len(stack.bands)
         if self.dense:
             side = int((_LARGEST_VALUES / 4 / max(bands, 4)) ** 0.5)
-            down = across = max((side - self.size) // step + 1, 1)
+            most = max((side - self.size) // step + 1, 1)
+            down, across = (-(-count // -(-count // most)) for count in (rows, columns))  # nearly alike
         else:
             down, across = 1, max(_BATCH_VALUES // (bands * self.size**2), 1)
         self.blocks = [

@@ -115,10 +115,14 @@ def folded(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
 
 
 def halved(net: nn.Module) -> None:
-    """Let the convolutions compute in bfloat16, in place."""
-    for module in net.modules():
-        if isinstance(module, FusedConvolution):
-            module.to(torch.bfloat16)
+    """Let the convolutions compute in bfloat16, in place, but for those in parts that their owner names ``in_float32``."""
+    exact: tuple[str, ...] = getattr(net, "in_float32", ())
+    for name, child in net.named_children():
+        if name in exact:
+            continue
+        if isinstance(child, FusedConvolution):
+            child.to(torch.bfloat16)
+        halved(child)
 
 
 def _fuse_steps(steps: nn.Sequential) -> None:

@@ -27,6 +27,9 @@ class UNetForMaps(nn.Module):
     """A U-Net with the weights of ``net``, for mapping only; takes and gives what that does."""
 
     tile_size_px = None
+    # What reads a pixel's own values, and what weighs classes: in bfloat16 they would change 1.5 % of a trained net's classes,
+    # without them 0.1 % change (docs/benchmarks.md).
+    in_float32 = ("sight", "pixel", "head", "head_alone")
 
     def __init__(self, net: UNet) -> None:
         super().__init__()
