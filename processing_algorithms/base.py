@@ -12,6 +12,8 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingOutputDefinition,
+    QgsProcessingOutputRasterLayer,
+    QgsProcessingOutputVectorLayer,
     QgsProcessingParameterDefinition,
 )
 from qgis.PyQt.QtCore import QCoreApplication
@@ -120,7 +122,22 @@ class GeoDLAlgorithm(QgsProcessingAlgorithm):
             result = engine_process.run_job(self.NAME, settings, feedback)
         except GeoDLError as error:
             raise QgsProcessingException(str(error)) from error
-        return self.outputs(result, settings)
+        results = self.outputs(result, settings)
+        self._lay_over_each_other(results, context)
+        return results
+
+    def _lay_over_each_other(self, results: dict[str, Any], context: QgsProcessingContext) -> None:
+        """Have vectors loaded over rasters, and, of each, what is declared first over what comes after: the map on top."""
+        from . import layers  # noqa: PLC0415
+
+        kinds = (QgsProcessingOutputVectorLayer, QgsProcessingOutputRasterLayer)
+        paths = [
+            str(results[definition.name()])
+            for kind in kinds
+            for definition in self.outputDefinitions()
+            if isinstance(definition, kind) and definition.name() in results
+        ]
+        layers.order_when_loaded(context, paths)
 
     def settings(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback

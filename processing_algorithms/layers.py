@@ -4,6 +4,7 @@ A QGIS layer is more than its file: it may live in memory or on a server, carry 
 CRS that its file lacks. Whatever the file alone would not tell is written to a temporary copy first.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,13 @@ def style_when_loaded(context: QgsProcessingContext, destination: str, qml: str,
     style = _Style(qml)
     _Style.alive.append(style)
     details.setPostProcessor(style)
+
+
+def order_when_loaded(context: QgsProcessingContext, paths: Sequence[str]) -> None:
+    """Have QGIS lay the layers that it loads over each other in the order of `paths`, the first on top."""
+    for place, path in enumerate(paths):
+        if context.willLoadLayerOnCompletion(path):
+            context.layerToLoadOnCompletionDetails(path).layerSortKey = len(paths) - place
 
 
 class _Style(QgsProcessingLayerPostProcessorInterface):

@@ -306,3 +306,22 @@ def test_style_is_kept_until_the_layer_is_loaded(context, feedback, raster, tmp_
     details.postProcessor().postProcessLayer(fresh, context, feedback)
     assert fresh.opacity() == 0.25
     assert details.name == "Landforms"
+
+
+def test_the_map_lies_over_its_confidence_and_polygons_over_both(context, monkeypatch):
+    """QGIS lays a layer with a greater key over others."""
+    from geodl_qgis_plugin.processing_algorithms import engine_process
+    from geodl_qgis_plugin.processing_algorithms.classify_raster import ClassifyRaster
+
+    made = {"output": "map.tif", "confidence": "confidence.tif", "polygons": "polygons.gpkg", "entropy": None}
+    monkeypatch.setattr(engine_process, "run_job", lambda *_: made)
+    monkeypatch.setattr(ClassifyRaster, "settings", lambda *_: {})
+    for path in filter(None, made.values()):
+        details = QgsProcessingContext.LayerDetails(path, QgsProject.instance(), path)
+        context.addLayerToLoadOnCompletion(path, details)
+    algorithm = ClassifyRaster()
+    algorithm.initAlgorithm()
+    algorithm.processAlgorithm({}, context, context.feedback())
+    keys = [context.layerToLoadOnCompletionDetails(path).layerSortKey for path in made.values() if path]
+    over, under, top = keys
+    assert top > over > under > 0
