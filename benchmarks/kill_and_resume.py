@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,7 +109,8 @@ def main():
             settings = {"tiles": cut["output"], "task": TASKS[name], "architecture": name.removesuffix(" tiles")}
             settings |= {"epochs": chosen.epochs, "widths": [8, 12, 16], "forest": False}
             for kills in (0, chosen.kills):
-                out = folder / f"{name}-{kills}"
+                out = folder / name  # the same place: the model tells where it was written
+                shutil.rmtree(out, ignore_errors=True)
                 out.mkdir()
                 settings |= {"output": str(out / "m.geodl"), "report": str(out / "r.html")}
                 file = folder / "settings.json"
