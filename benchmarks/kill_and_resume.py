@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
-from geodl_qgis_plugin.engine.model_file import read_model
+from tests.engine.models import told
 
 PIXEL, TILE = "each pixel", "each tile"
 TASKS = {
@@ -61,16 +61,6 @@ def run(settings, kill_after_s=None):
         if '"error"' in line:
             print(line)
     return engine.wait(), time.monotonic() - (started or time.monotonic())
-
-
-def told(model, report):
-    """Return what must not differ: weights, report, description."""
-    file = read_model(model)
-    item = json.loads(json.dumps(file.item))
-    del item["properties"]["datetime"]
-    for check in item["properties"]["geodl:classifier"]["training"]["history"]:
-        del check["seconds"]
-    return file.weights, report.read_text(encoding="utf-8"), item
 
 
 def same(one, other):

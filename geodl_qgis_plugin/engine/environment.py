@@ -11,6 +11,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -60,6 +61,19 @@ def tune_threads() -> None:
     (docs/benchmarks.md). What the user has set stays.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch compute in one thread: beside small nets threads wait for each other longer than they work."""
+    import torch  # noqa: PLC0415 - whoever asks for this has it already
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def tune_memory() -> bool:

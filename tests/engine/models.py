@@ -1,5 +1,7 @@
 """Classifiers with weights that nobody trained, as model files."""
 
+import json
+
 import numpy as np
 import torch
 from sklearn.ensemble import RandomForestClassifier
@@ -8,7 +10,7 @@ from geodl_qgis_plugin.engine.classes import classes_from_names
 from geodl_qgis_plugin.engine.classification.classifier import load_classifier
 from geodl_qgis_plugin.engine.classification.networks.intake import Intake
 from geodl_qgis_plugin.engine.classification.prediction import receptive_halo_px
-from geodl_qgis_plugin.engine.model_file import stac_item, write_model
+from geodl_qgis_plugin.engine.model_file import read_model, stac_item, write_model
 from geodl_qgis_plugin.engine.rasters.grid import Grid
 from tests.engine.planted import reference
 
@@ -61,3 +63,13 @@ def write_classifier(path, architecture, bands, names, *, tile_size_px=64, pixel
     item = stac_item(path.stem, None, {"geodl:kind": "classifier", "geodl:classifier": part})
     write_model(path, item, {name: value.numpy() for name, value in net.state_dict().items()})
     return load_classifier(path)
+
+
+def told(model, report):
+    """Return a model's weights, the report, and all of the model's description but what a clock says."""
+    file = read_model(model)
+    item = json.loads(json.dumps(file.item))
+    del item["properties"]["datetime"]
+    for check in item["properties"]["geodl:classifier"]["training"]["history"]:
+        del check["seconds"]
+    return file.weights, report.read_text(encoding="utf-8"), item

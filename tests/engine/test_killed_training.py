@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geodl_qgis_plugin.engine.model_file import read_model
-
+from .models import told
 from .test_tile_set import extract
 from .test_training import QUICK, rule
 
@@ -73,16 +72,6 @@ class Training:
             check=False,
         )
         return engine.returncode, engine.stdout
-
-
-def told(model, report):
-    """Return a model's weights, the report, and all of the model's description but what a clock says."""
-    file = read_model(model)
-    item = json.loads(json.dumps(file.item))
-    del item["properties"]["datetime"]
-    for check in item["properties"]["geodl:classifier"]["training"]["history"]:
-        del check["seconds"]
-    return file.weights, report.read_text(encoding="utf-8"), item
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,14 @@ import glob
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from ..environment import one_thread
 from ..errors import SettingsError, TileSetError
 from ..messages import PartOfProgress, Progress
 from ..ranks import Ranks
@@ -168,7 +169,7 @@ def fit(
             tell=after_check,
         )
     net = fresh_net(architecture, settings.seed)
-    with _one_thread() if _is_small(architecture) else contextlib.nullcontext():
+    with one_thread() if _is_small(architecture) else contextlib.nullcontext():
         return train(
             net, tile_set, plan_of(settings, architecture), checkpoint, progress, ranks=ranks, after_check=after_check
         )
@@ -234,19 +235,6 @@ def plan_of(settings: Settings, architecture: Architecture) -> Plan:
 def _is_small(architecture: Architecture) -> bool:
     """Whether it is a net for tiles of a few pixels."""
     return architecture.name == "residual" and architecture.numbers["tile_size_px"] < SMALLEST_SLIDING_PX
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Work in one thread: beside other work, threads that wait for each other take longer than such a net's layers."""
-    import torch  # noqa: PLC0415
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def fresh_net(architecture: Architecture, seed: int) -> nn.Module:

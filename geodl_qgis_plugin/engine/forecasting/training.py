@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ..environment import one_thread
 from ..errors import Cancelled
 from ..messages import Progress
 from ..ranks import Ranks
@@ -161,22 +161,11 @@ def _loaded(network: nn.Module, weights: Weights) -> nn.Module:
 
 def _apply(network: nn.Module, windows: Floats) -> Floats:
     network.eval()
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode(), one_thread():
         parts = [
             network(torch.from_numpy(windows[at : at + _EVAL_BATCH])) for at in range(0, len(windows), _EVAL_BATCH)
         ]
     return np.asarray(torch.cat(parts).numpy())
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute in one thread: these networks are so small that threads wait for each other longer than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _train(
@@ -199,7 +188,7 @@ def _train(
     members, curves = [], []
     x, y = torch.from_numpy(windows[~later]), torch.from_numpy(wanted[~later])
     x_later, y_later = torch.from_numpy(windows[later][:_EVAL_BATCH]), torch.from_numpy(wanted[later][:_EVAL_BATCH])
-    with torch.random.fork_rng(devices=[]), _one_thread():
+    with torch.random.fork_rng(devices=[]), one_thread():
         for member in range(plan.members):
             torch.manual_seed(seed * 1000 + member)
             network = make()
