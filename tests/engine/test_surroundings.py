@@ -279,6 +279,26 @@ def test_what_is_chosen_does_not_depend_on_the_test_part(trained, tiles, tmp_pat
         np.testing.assert_array_equal(array, second[name], err_msg=name)
 
 
+def test_the_belt_round_the_validation_part_is_learnt_from_but_not_the_buffer_round_the_test_part(tmp_path):
+    """Other labels in the belt make another model, chosen as before; other labels in the buffer change nothing."""
+    models, scores = [], []
+    for name, changed in (("as it is", None), ("belt", 0), ("buffer", 4)):
+        folder = tmp_path / name
+        one = extract(folder / "set", **wide_rule(folder), buffer=90.0)
+        labels, there = np.load(one.folder / "labels.npy"), np.array(one.split) == changed
+        assert changed is None or (labels[there] > 0).sum() > 100
+        labels[there] = np.where(labels[there] == 1, 2, 1)
+        np.save(one.folder / "labels.npy", labels)
+        train(one, folder / "m.geodl")
+        model = read_model(folder / "m.geodl")
+        models.append(model.weights)
+        scores.append(model.part("classifier")["training"]["tried"])
+    whole, belt, buffer = models
+    assert all(np.array_equal(whole[name], buffer[name]) for name in whole)
+    assert any(whole[name].shape != belt[name].shape or not np.array_equal(whole[name], belt[name]) for name in whole)
+    assert scores[0] == scores[1] == scores[2]
+
+
 class Stopped(SilentProgress):
     """Cancelled once a text was seen."""
 

@@ -104,8 +104,8 @@ def appraise(trained: Trained, tile_set: TileSet, settings: Settings, progress: 
     per_pixel = settings.task == EACH_PIXEL
     calibration = calibrate(trained.judged, tile_set, trained.halo_px, Uninterrupted(progress, 0.0, 0.1))
     net = Calibrated(trained.net if part == "test" else trained.judged, calibration.temperature)
-    learnt = ("training",) if trained.before_validation is None else ("training", "validation")
-    map_of_part, distances = PartMap(tile_set), TrainingDistance(tile_set, learnt if part == "test" else learnt[:1])
+    map_of_part = PartMap(tile_set)
+    distances = TrainingDistance(tile_set, trained.learnt_from if part == "test" else ("training",))
     by_distance = {trained.name: DistanceScores(distances, tile_set, part)}
     reliability = {"before": Reliability(tile_set, calibration.temperature), "after": Reliability(tile_set)}
     sample = ScoredSample(tile_set, part, per_pixel=per_pixel)

@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 
 from ..rasters.grid import Grid, Window
 from ..training_data.labels import distance_sampling
-from ..training_data.splits import PARTS
+from ..training_data.splits import number_of
 from ..training_data.tile_set import TileSet
 from .batches import positions_of_codes
 from .metrics import Accuracy
@@ -47,7 +47,7 @@ class TrainingDistance:
 
     def __init__(self, tile_set: TileSet, parts: Sequence[str] = ("training",)) -> None:
         self._spacing = distance_sampling(tile_set.grid)
-        points = _thinned(_rims(tile_set, [PARTS[part] for part in parts]))
+        points = _thinned(_rims(tile_set, [number_of(part) for part in parts]))
         self._tree = cKDTree((points + 0.5) * self._spacing) if len(points) else None
 
     def __call__(self, rows: npt.NDArray[np.float64], columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..errors import Cancelled
 from ..messages import PartOfProgress, Progress
 from ..rasters.grid import Grid, Window
-from ..training_data.splits import PARTS
+from ..training_data.splits import number_of
 from ..training_data.tile_set import TileSet
 from .augmentation import NONE, Symmetry, allowed_symmetries, turn_tile
 from .batches import positions_of_codes, training_tiles
@@ -297,7 +297,7 @@ def places(
             seen = as_on_a_map(values[0], tile_set.split[index], part, tile_set, also_hidden)
             yield seen, labels[0], whole, (int(tile["row"]), int(tile["column"]))
         return
-    grid, number = tile_set.grid, PARTS[part]
+    grid, number = tile_set.grid, number_of(part)
     for row in range(0, grid.height, _CORE_PX):
         for column in range(0, grid.width, _CORE_PX):
             core = Window(row, column, min(_CORE_PX, grid.height - row), min(_CORE_PX, grid.width - column))

@@ -2,12 +2,14 @@
 Training of `networks.surroundings`: members on the training part, choices by the validation part, then all once more on both.
 
 How wide the windows are and how much each member counts is chosen on the validation part alone. Then nothing is left to choose
-by it, and its labels are learnt from as well: near them the map is the better for it.
+by it, and its labels are learnt from as well, and so are those of the belt between the two: near them the map is the better
+for it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -18,7 +20,7 @@ import numpy.typing as npt
 
 from ..errors import Cancelled
 from ..messages import PartOfProgress, Progress
-from ..training_data.splits import VALIDATION
+from ..training_data.splits import BELT, VALIDATION
 from ..training_data.tile_set import TileSet
 from .batches import positions_of_codes
 from .course import Check, News, Stage
@@ -30,7 +32,7 @@ from .networks.surroundings import MEMBERS, Surroundings
 from .pieces import Clock, Pieces
 from .scoring import Scored
 from .surroundings_nets import BATCH, STOPPED_EARLY, fit_nets
-from .trained import Trained, Trial
+from .trained import LEARNT_IN_THE_END, Trained, Trial
 from .tree_growth import Arrays, grow_trees
 
 NET_PIXELS, TREE_PIXELS, VALIDATION_PIXELS = 300_000, 250_000, 50_000
@@ -42,7 +44,7 @@ STEPS, TRIAL_STEPS = 700, 400
 TREE_CLASS_WEIGHT = 0.0  # rare classes are left to the nets: docs/benchmarks.md
 CHOICES_PX = ((5, 11, 31, 61, 121), (5, 11, 31, 61, 121, 201), (5, 11, 31, 61, 121, 201, 301))
 WIDEST_PX = CHOICES_PX[-1]
-_AS_TEST = (0, VALIDATION)  # 0: the belt round it
+_AS_TEST = (BELT, VALIDATION)
 _WEIGHT_STEPS, _TREES_AN_EPOCH = 4, 10
 _TRIAL_SHARE, _NETS_SHARE = 0.35, 0.6
 _CALLED = {"trial": "trial", "whole": "on training and validation"}
@@ -126,7 +128,7 @@ class SurroundingsTraining:
         return self._trained(self.trial, self.check, self._with(nets=1))
 
     def finish(self, progress: Progress) -> Trained:
-        """Train all members that count on training and validation; the check is that of the trial."""
+        """Train all members that count on all but the test part and its buffer; the check is that of the trial."""
         check, net = self._found("whole") or self._finished(progress)
         return self._trained(net, check, self.architecture, self.trial)
 
@@ -174,20 +176,23 @@ class SurroundingsTraining:
     def _finished(self, progress: Progress) -> tuple[Check, Surroundings]:
         clock, until = self.kept.clock("whole"), self.limit_s - self.check.seconds
         net: Surroundings = self.architecture.build()  # type: ignore[assignment]
-        counts = {part: sum(self.tile_set.class_counts(part).values()) for part in ("training", "validation")}
-        parts = [
-            sample(net, self.tile_set, part, pixels_of(net) * count // sum(counts.values()), self._random, progress)
-            for part, count in counts.items()
-        ]
-        both = parts[0] + parts[1]
-        net.measure(both.features)
+        counts = {part: sum(self.tile_set.class_counts(part).values()) for part in LEARNT_IN_THE_END}
+        all_of_it = functools.reduce(
+            Sample.__add__,
+            (
+                sample(net, self.tile_set, part, pixels_of(net) * count // sum(counts.values()), self._random, progress)
+                for part, count in counts.items()
+                if count
+            ),
+        )
+        net.measure(all_of_it.features)
         if net.weights[0] > 0:
             fit_nets(
                 net,
-                both.features,
-                both.wanted,
+                all_of_it.features,
+                all_of_it.wanted,
                 self.seed,
-                self._steps(both, STEPS),
+                self._steps(all_of_it, STEPS),
                 PartOfProgress(progress, 0.0, 0.6),
                 clock=clock,
                 end=_NETS_SHARE * until,
@@ -195,7 +200,7 @@ class SurroundingsTraining:
                 name="whole net",
                 tell=lambda made, wanted: self._tell(Stage("nets on training and validation", made, wanted, "nets")),
             )
-        trees = both.thinned(TREE_PIXELS, self._random)
+        trees = all_of_it.thinned(TREE_PIXELS, self._random)
         self._grow(net, trees, self._trees(TREES), "whole", clock, until, progress)
         check = dataclasses.replace(self.check, seconds=self.check.seconds + clock.seconds())
         self._keep("whole", self.architecture, check, net)

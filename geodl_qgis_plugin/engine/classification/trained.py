@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from .metrics import brier, scores_of_shares
 from .networks import Architecture
 
 ALL_DONE, STOPPED = "all epochs were done", "it was stopped"
+LEARNT_IN_THE_END = ("training", "validation", "belt")  # when nothing is left to choose
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Trained:
     def judged(self) -> nn.Module:
         """Return the net that can be judged by the validation part: it has not learnt from it."""
         return self.net if self.before_validation is None else self.before_validation
+
+    @property
+    def learnt_from(self) -> Sequence[str]:
+        """Return the parts whose labels the net has seen."""
+        return ("training",) if self.before_validation is None else LEARNT_IN_THE_END
 
     @property
     def name_of_architecture(self) -> str:

@@ -16,13 +16,19 @@ from numpy.typing import NDArray
 from ..errors import SplitError
 from ..rasters.grid import Window
 
-TRAINING, VALIDATION, TEST, BUFFER = 1, 2, 3, 4
+BELT, TRAINING, VALIDATION, TEST, BUFFER = range(5)  # the belt: training pixels in the buffer round validation ones
 PARTS = {"training": TRAINING, "validation": VALIDATION, "test": TEST}
+_NUMBERS = {**PARTS, "belt": BELT}
 
 # A class without training pixels cannot be learnt, without test pixels not be scored, without validation pixels both still go.
 _MISSING_COST = np.array([100.0, 10.0, 20.0])
 _EMPTY_COST = 1e6
 _TRIES, _TRIES_UNITS = 48, 20_000
+
+
+def number_of(part: str | int) -> int:
+    """Return the number of a part: ``training``, ``validation``, ``test`` or ``belt``; a number is one already."""
+    return _NUMBERS[part] if isinstance(part, str) else int(part)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from ..errors import TileSetError
 from ..files import sha256_of
 from ..rasters.grid import Grid, Window
 from ..rasters.sources import checksum
-from .splits import BUFFER, PARTS, TEST
+from .splits import BELT, BUFFER, PARTS, TEST, number_of
 
 FORMAT_VERSION = 1
 JSON_NAME, FOOTPRINTS_NAME, REPORT_NAME = "tileset.json", "tiles.gpkg", "report.html"
@@ -144,7 +144,7 @@ class TileSet:
 
     def indices(self, split: str | int) -> NDArray[np.int64]:
         """Return the positions in ``tiles`` of the tiles of a part: ``training``, ``validation``, ``test`` or its number."""
-        return np.flatnonzero(self.tiles["split"] == _part(split))
+        return np.flatnonzero(self.tiles["split"] == number_of(split))
 
     def read(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
         """
@@ -193,12 +193,16 @@ class TileSet:
         columns = slice(inside.column - window.column, inside.column - window.column + inside.width)
         predictors[:, rows, columns] = self.predictors[:, inside.slices[0], inside.slices[1]]
         labels[rows, columns] = self.labels[inside.slices]
-        self._mask(predictors[:, rows, columns], labels[rows, columns], self.split[inside.slices], _part(split))
+        self._mask(predictors[:, rows, columns], labels[rows, columns], self.split[inside.slices], number_of(split))
         return predictors, labels
 
     def class_counts(self, split: str | int) -> dict[int, int]:
-        """Return the labelled pixels of each class in a part, by code; each pixel counts once."""
-        name = next(name for name, number in PARTS.items() if number == _part(split))
+        """Return the labelled pixels of each class in a part, by code; each pixel counts once. Only mosaics have a belt."""
+        if number_of(split) == BELT:
+            there = self.split == BELT if self.storage == "mosaic" else np.zeros(self.labels.shape, bool)
+            counts = np.bincount(self.labels[there], minlength=65536)
+            return {one.code: int(counts[one.code]) for one in self.classes}
+        name = next(name for name, number in PARTS.items() if number == number_of(split))
         return {int(code): int(count) for code, count in self.facts["split"]["pixels"][name].items()}
 
     def summary(self) -> dict[str, Any]:
@@ -249,10 +253,6 @@ class TileSet:
         ):
             if array.shape != shape:
                 raise _damaged(self.folder, f"{name} has the shape {array.shape} instead of {shape}")
-
-
-def _part(split: str | int) -> int:
-    return PARTS[split] if isinstance(split, str) else int(split)
 
 
 def _array(folder: Path, name: str, *, mapped: bool = True) -> NDArray[Any]:
