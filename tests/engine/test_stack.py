@@ -189,6 +189,37 @@ def test_nodata_nan_and_mask_are_missing(tmp_path, warped):
         assert np.isnan(got[2]).any()
 
 
+@pytest.mark.parametrize(
+    ("kind", "nodata", "values"),
+    [
+        (np.uint8, 7, (0, 7, 255)),
+        (np.uint8, 300, (0, 44, 255)),  # 44 is 300 in a byte
+        (np.uint8, -1, (0, 1, 255)),
+        (np.uint8, 7.5, (7, 8, 0)),
+        (np.int16, -32768, (-32768, 0, 32767)),
+        (np.int16, 32767, (-32768, 0, 32767)),
+        (np.int16, 65535, (-1, 0, 1)),
+        (np.uint16, 65535, (0, 65535, 255)),
+    ],
+)
+def test_small_integers_and_their_nodata(tmp_path, kind, nodata, values):
+    """They are read as they are stored; a nodata value that they cannot have hides none of them, nor does scaling it."""
+    stored = np.resize(np.array(values, kind), (2, 9, 7))
+    path = write_raster(tmp_path / "a.tif", stored, Grid(UTM, (0, 10, 0, 0, 0, -10), 7, 9))
+    virtual = gdal.Translate(str(tmp_path / "a.vrt"), str(path), format="VRT")
+    for band in (1, 2):
+        virtual.GetRasterBand(band).SetNoDataValue(nodata)
+    del virtual
+    wanted = np.where(stored == nodata, np.nan, stored.astype(np.float32))
+    np.testing.assert_array_equal(whole(open_stack([tmp_path / "a.vrt"])), wanted)
+    scaled = gdal.Open(str(tmp_path / "a.vrt"), gdal.GA_Update)
+    scaled.GetRasterBand(2).SetScale(0.5)
+    scaled.GetRasterBand(2).SetOffset(-3.0)
+    del scaled
+    wanted[1] = wanted[1] * 0.5 - 3
+    np.testing.assert_array_equal(whole(open_stack([tmp_path / "a.vrt"])), wanted)
+
+
 def test_an_alpha_band_is_a_mask_and_no_predictor(tmp_path):
     """RGBA has three bands."""
     grid = grids()["plain"]

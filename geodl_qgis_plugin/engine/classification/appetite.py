@@ -15,7 +15,7 @@ from .prediction import up_to_multiple
 TRIAL_PX = 256
 # What the heap takes for each byte that tensors take: freed pieces of other sizes lie between them (docs/benchmarks.md).
 _HEAP_SHARE = 1.8
-_LEAST_BYTES_PX = 160.0  # for nets that other libraries compute, whose tensors are not seen
+_LEAST_BYTES_PX = 300.0  # for nets that other libraries compute, whose tensors are not seen
 SMALLEST_PX, _LARGEST_PX = 192**2, 1536**2
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import itertools
 import os
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from .warping import FloatArray, WarpedReader, told, transformation
 
 _SAME_PX = 0.01  # grids that differ by less are the same (design)
 _LEAST_CACHE_BYTES = 128 * 2**20
+_SMALL_INTEGERS = {gdal.GDT_Byte: np.uint8, gdal.GDT_UInt16: np.uint16, gdal.GDT_Int16: np.int16}  # read as they are
 
 
 class Stack:
@@ -195,6 +197,8 @@ class _Straight:
         self._dataset = source.open()
         self._numbers = [facts.number for facts in source.facts]
         self._type = np.float32 if source.exact_in_float32 else np.float64
+        types = {self._dataset.GetRasterBand(number).DataType for number in self._numbers}
+        self._stored = _SMALL_INTEGERS.get(types.pop(), self._type) if len(types) == 1 else self._type
 
     def read(self, window: Window, out: FloatArray) -> None:
         there = Window(window.row + self._shift[0], window.column + self._shift[1], window.height, window.width)
@@ -203,30 +207,55 @@ class _Straight:
         rows, columns = min(there.row + there.height, height) - top, min(there.column + there.width, width) - left
         if rows <= 0 or columns <= 0:
             return
-        values = np.empty((len(self._numbers), rows, columns), self._type)
+        stored = np.empty((len(self._numbers), rows, columns), self._stored)
         place = (left, top, columns, rows)
-        told(self.source, lambda: self._dataset.ReadAsArray(*place, buf_obj=values, band_list=self._numbers))
-        for i, (facts, band) in enumerate(zip(self.source.facts, self.source.bands)):
-            self._mask(values[i], facts, band, place)
+        told(self.source, lambda: self._dataset.ReadAsArray(*place, buf_obj=stored, band_list=self._numbers))
         row, column = top - there.row, left - there.column
-        with np.errstate(over="ignore"):
-            out[:, row : row + rows, column : column + columns] = values
-
-    def _mask(self, values: NDArray[Any], facts: BandFacts, band: Band, place: tuple[int, int, int, int]) -> None:
-        """Put NaN where there is no data and apply scale and offset, in place."""
-        missing = ~np.isfinite(values)
-        if facts.nodata is not None and np.isfinite(facts.nodata):
+        for i, (facts, band) in enumerate(zip(self.source.facts, self.source.bands)):
             with np.errstate(over="ignore"):
-                missing |= values == self._type(facts.nodata)
-        if facts.masked:
-            mask = self._dataset.GetRasterBand(facts.number).GetMaskBand()
-            missing |= mask.ReadAsArray(*place) == 0
-        if facts.scale != 1.0 or facts.offset != 0.0:
-            np.multiply(values, facts.scale, out=values, where=~missing)
-            np.add(values, facts.offset, out=values, where=~missing)
-        values[missing] = np.nan
+                out[i, row : row + rows, column : column + columns] = self._values(stored[i], facts, band, place)
+
+    def _values(
+        self, stored: NDArray[Any], facts: BandFacts, band: Band, place: tuple[int, int, int, int]
+    ) -> NDArray[Any]:
+        """Return values (row, column), scale and offset applied, NaN where there is no data; floats are changed in place."""
+        missing = self._missing(stored, facts, place)
+        scaled = facts.scale != 1.0 or facts.offset != 0.0
+        if missing is None and not scaled and not band.missing:
+            return stored  # small integers, all of which are data
+        values = stored.astype(self._type, copy=False)
+        if scaled:
+            known = True if missing is None else ~missing
+            np.multiply(values, facts.scale, out=values, where=known)
+            np.add(values, facts.offset, out=values, where=known)
+        if missing is not None:
+            values[missing] = np.nan
         for code in band.missing:
             values[values.astype(np.float32) == np.float32(code)] = np.nan
+        return values
+
+    def _missing(
+        self, stored: NDArray[Any], facts: BandFacts, place: tuple[int, int, int, int]
+    ) -> NDArray[np.bool_] | None:
+        """Return where there is no data, or None where that cannot be."""
+        found = [~np.isfinite(stored)] if stored.dtype.kind == "f" else []
+        if facts.nodata is not None and np.isfinite(facts.nodata):
+            nodata = _as_stored(float(facts.nodata), stored.dtype)
+            if nodata is not None:
+                found.append(stored == nodata)
+        if facts.masked:
+            mask = self._dataset.GetRasterBand(facts.number).GetMaskBand()
+            found.append(mask.ReadAsArray(*place) == 0)
+        return functools.reduce(np.logical_or, found) if found else None
+
+
+def _as_stored(nodata: float, kind: np.dtype[Any]) -> Any:
+    """Return a nodata value in the type of what is read, or None where no pixel can have it."""
+    if kind.kind == "f":
+        with np.errstate(over="ignore"):
+            return kind.type(nodata)
+    limits = np.iinfo(kind)
+    return kind.type(int(nodata)) if nodata.is_integer() and limits.min <= nodata <= limits.max else None
 
 
 def _reader(source: RasterSource, grid: Grid) -> _Straight | WarpedReader:

@@ -174,8 +174,10 @@ def value_map(
 def pack(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Return values from 0 to 1 as bytes in steps of 0.004, NaN as the nodata value."""
     known = np.isfinite(values)
-    steps = np.clip(np.where(known, values, 0.0), 0.0, 1.0) * (1 / PACKED_SCALE)
-    return np.where(known, steps.round(), PACKED_NODATA).astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # of NaN as a byte, which is replaced
+        steps: npt.NDArray[np.uint8] = np.rint(np.clip(values, 0.0, 1.0) * (1 / PACKED_SCALE)).astype(np.uint8)
+    steps[~known] = PACKED_NODATA
+    return steps
 
 
 def unpack(stored: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

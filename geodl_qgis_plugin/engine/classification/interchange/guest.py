@@ -7,6 +7,7 @@ net wants are applied before it runs; what it gives, logits or probabilities, be
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -111,7 +112,8 @@ class Guest(nn.Module):
         self.register_buffer("offset", torch.tensor(offset, dtype=torch.float32))
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
         self.register_buffer("fill", torch.tensor(fill, dtype=torch.float32))
-        self._session = session_of(data)
+        self._data, self._lock = data, threading.Lock()
+        self._session, self._threads = session_of(data), torch.get_num_threads()
         self._input = self._session.get_inputs()[0].name
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Guest:
@@ -121,19 +123,26 @@ class Guest(nn.Module):
     @torch.no_grad()
     def forward(self, values: Tensor, derived: Tensor | None = None) -> Tensor:
         """Return logits; ``derived`` is what GeoDL's own nets may be given, and is not used."""
-        shape = (1, -1, 1, 1)
-        values = values.cpu()
-        known = torch.where(torch.isfinite(values), values, self.fill.view(shape))
-        scaled = (known - self.offset.view(shape)) / self.scale.view(shape)
-        array = scaled.numpy()
+        array = self._scaled(values.cpu()).numpy()
         if self.manner.task != EACH_PIXEL:
             return self._logits(self._tiles(array))
         if self.manner.flat:
             return self._logits(self._pixels(array))
         if self.manner.window_px:
-            empty = ((self.fill - self.offset) / self.scale).numpy()
-            return self._logits(in_windows(self._windows, array, empty, self.classes, self.manner))
+            return self._logits(in_windows(self._windows, array, self._empty.numpy(), self.classes, self.manner))
         return self._logits(self._windows(array))
+
+    def _scaled(self, values: Tensor) -> Tensor:
+        """Return what the net sees of values, and of where there are none."""
+        shape = (1, -1, 1, 1)
+        scaled = (values - self.offset.view(shape)).div_(self.scale.view(shape))
+        for band, empty in enumerate(self._empty.tolist()):
+            scaled[:, band].nan_to_num_(nan=empty, posinf=empty, neginf=empty)
+        return scaled
+
+    @property
+    def _empty(self) -> Tensor:
+        return (self.fill - self.offset) / self.scale
 
     def _logits(self, given: Array) -> Tensor:
         """Turn (batch, class, row, column) into logits; one channel for two classes says how sure the second is."""
@@ -181,8 +190,15 @@ class Guest(nn.Module):
         if kind.kind in "ui":
             limits = np.iinfo(kind)
             array = np.clip(np.rint(array), limits.min, limits.max)
-        (scores,) = self._session.run(None, {self._input: np.ascontiguousarray(array, kind)})
+        (scores,) = self._own_session().run(None, {self._input: np.ascontiguousarray(array, kind)})
         return np.asarray(scores[: len(scores) - missing] if missing > 0 else scores)
+
+    def _own_session(self) -> Any:
+        """Return a session with as many threads as torch has now: where maps are made each of two lanes has half of them."""
+        with self._lock:
+            if self._threads != torch.get_num_threads():
+                self._session, self._threads = session_of(self._data), torch.get_num_threads()
+            return self._session
 
 
 def session_of(data: bytes) -> Any:
