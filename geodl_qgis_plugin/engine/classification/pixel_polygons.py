@@ -1,34 +1,35 @@
 """
 A map of pixels as polygons: pixels of one class that share a side, with area and mean confidence, in a styled GeoPackage.
 
-GDAL sieves and polygonises line by line, and each polygon is written when it ends; areas and confidence are then summed block
-by block over the pixels that each polygon covers. What is kept in memory is a few numbers a polygon.
+GDAL sieves the map and follows the outlines line by line; meanwhile the same patches are summed up strip by strip. One side of
+a polygon's outline then tells which sums are its own. What is kept in memory is a few numbers a polygon.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from osgeo import gdal, ogr
-from scipy import ndimage
+from osgeo import gdal
 
 from ..classes import LandClass
-from ..errors import Cancelled
 from ..files import whole_file
 from ..messages import Progress
 from ..rasters.grid import Grid, Window
 from ..rasters.projection import metres_per_unit
 from ..rasters.styles import polygons_qml, write_layer_style
-from ..rasters.writer import gdal_sentences
+from ..rasters.writer import PACKED_NODATA, PACKED_SCALE, gdal_sentences
+from .patches import Patches
+from .polygon_layer import LAYER, fill, first_sides, go_on, polygonise
 
-LAYER = "classes"
-_PIECES = "pieces"
-_STRIP_PX = 256
+_STRIP_PIXELS, _LEAST_ROWS = 2**20, 64
 _DATE = "2000-01-01T00:00:00.000Z"  # the same map gives the same file
 
 
@@ -36,7 +37,7 @@ def write_pixel_polygons(
     path: str | Path,
     class_raster: str | Path,
     classes: Sequence[LandClass],
-    confidence: Callable[[Window], npt.NDArray[np.float32]],
+    confidence: Callable[[Window], npt.NDArray[np.uint8]],
     *,
     least_area_m2: float,
     work_folder: Path,
@@ -49,29 +50,27 @@ def write_pixel_polygons(
     Parameters
     ----------
     confidence : callable
-        Gives the confidence (row, column) of a window, NaN where there is no data.
+        Gives the confidence (row, column) of a window as `writer.pack` stores it; windows come from the top down.
     least_area_m2 : float
         Patches that are smaller take the class of the largest one beside them.
     work_folder : path
         Where what is needed on the way is put.
     """
     path = Path(path)
-    source = gdal.Open(str(class_raster))
-    grid = Grid.of(source)
-    before = gdal.GetConfigOption("OGR_CURRENT_DATE")
-    gdal.SetConfigOption("OGR_CURRENT_DATE", _DATE)
-    try:
-        with gdal_sentences(path):
-            work_folder.mkdir(parents=True, exist_ok=True)
-            sieved = _sieved(source, grid, least_area_m2, work_folder, progress)
-            band = sieved.GetRasterBand(1)
-            pieces = _polygonise(band, grid, work_folder, progress)
-            sums = _sums(pieces, band, grid, confidence, progress)
-            with whole_file(path, part_key) as part:
-                _write(part, pieces, grid, classes, sums)
-                write_layer_style(part, LAYER, polygons_qml(classes))
-    finally:
-        gdal.SetConfigOption("OGR_CURRENT_DATE", before)
+    grid = Grid.of(gdal.Open(str(class_raster)))
+    with gdal_sentences(path), _settings(), whole_file(path, part_key) as part:
+        work_folder.mkdir(parents=True, exist_ok=True)
+        raster = _sieved(str(class_raster), grid, least_area_m2, work_folder, progress)
+        patches = _outlines_and_patches(part, raster, grid, confidence, work_folder, progress)
+        sides = first_sides(part, grid, progress)
+        progress.update(0.8, "Making polygons")
+        area_m2, mean = patches.of_sides(*sides)
+        progress.update(0.9, "Making polygons")
+        names = {one.code: one.name for one in classes}
+        fill(part, names, sides.code, mean * PACKED_SCALE, area_m2, progress)
+        write_layer_style(part, LAYER, polygons_qml(classes))
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def row_areas_m2(grid: Grid) -> npt.NDArray[np.float64]:
@@ -89,163 +88,86 @@ def row_areas_m2(grid: Grid) -> npt.NDArray[np.float64]:
     return np.asarray(np.abs(np.diff(belts)) * math.radians(abs(t[1])))
 
 
-def _sieved(source: gdal.Dataset, grid: Grid, least_m2: float, folder: Path, progress: Progress) -> gdal.Dataset:
-    """Return the class raster without its small patches."""
-    band = source.GetRasterBand(1)
+def _sieved(raster: str, grid: Grid, least_m2: float, folder: Path, progress: Progress) -> str:
+    """Return the path of the class raster without its small patches."""
     least_px = math.ceil(least_m2 / float(row_areas_m2(grid)[grid.height // 2])) if least_m2 > 0 else 0
     if least_px <= 1:
-        return source
+        return raster
+    source = gdal.Open(raster)
+    band = source.GetRasterBand(1)
+    file = str(folder / "sieved.tif")
     sieved = gdal.GetDriverByName("GTiff").Create(
-        str(folder / "sieved.tif"), grid.width, grid.height, 1, band.DataType, options=["TILED=YES", "SPARSE_OK=TRUE"]
+        file, grid.width, grid.height, 1, band.DataType, options=["TILED=YES", "SPARSE_OK=TRUE"]
     )
-    gdal.SieveFilter(band, band.GetMaskBand(), sieved.GetRasterBand(1), least_px, 4, callback=_told(progress, 0.0))
+    told = _told(progress, 0.0, 0.2)
+    with _stopped(progress):
+        gdal.SieveFilter(band, band.GetMaskBand(), sieved.GetRasterBand(1), least_px, 4, callback=told)
     sieved.SetGeoTransform(grid.transform)
     sieved.GetRasterBand(1).SetNoDataValue(0)
-    return sieved
+    sieved.FlushCache()
+    return file
 
 
-def _polygonise(band: gdal.Band, grid: Grid, folder: Path, progress: Progress) -> gdal.Dataset:
-    """Return the outlines of all patches, each with its code."""
-    file = folder / "pieces.gpkg"
-    file.unlink(missing_ok=True)
-    pieces = gdal.GetDriverByName("GPKG").Create(str(file), 0, 0, 0, gdal.GDT_Unknown)
-    layer = pieces.CreateLayer(_PIECES, grid.spatial_reference, ogr.wkbPolygon)
-    layer.CreateField(ogr.FieldDefn("code", ogr.OFTInteger))
-    pieces.StartTransaction()
-    gdal.Polygonize(band, band.GetMaskBand(), layer, 0, [], callback=_told(progress, 0.2))
-    pieces.CommitTransaction()
-    return pieces
-
-
-def _sums(
-    pieces: gdal.Dataset,
-    band: gdal.Band,
-    grid: Grid,
-    confidence: Callable[[Window], npt.NDArray[np.float32]],
-    progress: Progress,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """
-    Return the area in square metres and the mean confidence of each polygon, by its number.
-
-    Pixels that hang together are numbered strip by strip, and numbers that meet at a seam are made one. A polygon's number is
-    that of the pixel in its first corner: to burn outlines would take time with the square of their length.
-    """
-    corners = _first_pixels(pieces, grid)
-    numbers = np.zeros(len(corners), np.int64)
-    rows_m2, patches = row_areas_m2(grid), _Patches()
-    above = np.zeros((0, 0), np.int64)
-    for row in range(0, grid.height, _STRIP_PX):
-        if progress.cancelled():
-            raise Cancelled("The job was stopped before the polygons were written.")
-        strip = Window(row, 0, min(_STRIP_PX, grid.height - row), grid.width)
-        codes = band.ReadAsArray(0, row, grid.width, strip.height)
-        labels = patches.add(codes, confidence(strip), rows_m2[strip.slices[0]])
-        if row:
-            patches.join(above, labels[0], codes[0])
-        above = np.stack([labels[-1], codes[-1]])
-        here = (corners[:, 0] >= row) & (corners[:, 0] < row + strip.height)
-        numbers[here] = labels[corners[here, 0] - row, corners[here, 1]]
-        progress.update(0.4 + 0.5 * (row + strip.height) / grid.height, "Making polygons")
-    return patches.sums(numbers)
-
-
-class _Patches:
-    """Pixels that hang together, numbered from 1; numbers that turn out to be one patch are joined."""
-
-    def __init__(self) -> None:
-        self._sums: list[npt.NDArray[np.float64]] = [np.zeros((3, 1))]  # pixels, confidence, area
-        self._count = 1
-        self._joined: dict[int, int] = {}
-
-    def add(
-        self, codes: npt.NDArray[Any], sure: npt.NDArray[np.float32], rows_m2: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.int64]:
-        """Number the patches of a strip and sum them up; return the numbers (row, column), 0 for nodata."""
-        labels, count = np.zeros(codes.shape, np.int64), 0
-        for code in np.unique(codes[codes > 0]):
-            own, found = ndimage.label(codes == code)
-            labels[own > 0] = own[own > 0] + count
-            count += found
-        known, size = labels[labels > 0], count + 1
-        area = np.broadcast_to(rows_m2[:, None], codes.shape)[labels > 0]
-        weights = (None, np.nan_to_num(sure[labels > 0]), area)
-        self._sums.append(np.stack([np.bincount(known, weights=one, minlength=size)[1:] for one in weights]))
-        labels[labels > 0] += self._count - 1
-        self._count += count
-        return labels
-
-    def join(self, above: npt.NDArray[np.int64], below: npt.NDArray[np.int64], codes: npt.NDArray[Any]) -> None:
-        """Make one of the patches of the same code that meet at a seam."""
-        meet = (above[1] == codes) & (codes > 0)
-        for one, other in np.unique(np.stack([above[0][meet], below[meet]]), axis=1).T:
-            first, second = sorted((self._root(int(one)), self._root(int(other))))
-            if first != second:
-                self._joined[second] = first
-
-    def sums(self, numbers: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return the areas and mean confidences of the patches that the numbers belong to."""
-        sums = np.concatenate(self._sums, axis=1)
-        roots = np.arange(self._count)
-        for number in self._joined:
-            roots[number] = self._root(number)
-        whole = np.stack([np.bincount(roots, weights=row, minlength=self._count) for row in sums])
-        pixels, sure, area = whole[:, roots[numbers]]
-        return area, sure / np.maximum(pixels, 1)
-
-    def _root(self, number: int) -> int:
-        path = []
-        while number in self._joined:
-            path.append(number)
-            number = self._joined[number]
-        for passed in path:
-            self._joined[passed] = number
-        return number
-
-
-def _first_pixels(pieces: gdal.Dataset, grid: Grid) -> npt.NDArray[np.int64]:
-    """Return the row and column of the pixel in each polygon's uppermost, leftmost corner, by the polygon's number."""
-    layer = pieces.GetLayerByName(_PIECES)
-    found = np.full((layer.GetFeatureCount() + 1, 2), -1, np.int64)
-    for piece in layer:
-        data = bytes(piece.GetGeometryRef().ExportToIsoWkb(ogr.wkbNDR))
-        count = int(
-            np.frombuffer(data, "<u4", 1, 9)[0]
-        )  # of the outer ring's points, after order, type and number of rings
-        points = np.frombuffer(data, "<f8", 2 * count, 13).reshape(-1, 2)
-        rows, columns = (np.rint(one).astype(np.int64) for one in grid.pixels(points[:, 0], points[:, 1]))
-        first = np.lexsort((columns, rows))[0]
-        found[piece.GetFID()] = rows[first], columns[first]
-    return found
-
-
-def _write(
+def _outlines_and_patches(
     part: Path,
-    pieces: gdal.Dataset,
+    raster: str,
     grid: Grid,
-    classes: Sequence[LandClass],
-    sums: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
-) -> None:
-    names = {one.code: one.name for one in classes}
-    dataset = gdal.GetDriverByName("GPKG").Create(str(part), 0, 0, 0, gdal.GDT_Unknown)
-    layer = dataset.CreateLayer(LAYER, grid.spatial_reference, ogr.wkbPolygon)
-    kinds = (("class", ogr.OFTString), ("code", ogr.OFTInteger), ("confidence", ogr.OFTReal), ("area_m2", ogr.OFTReal))
-    for name, kind in kinds:
-        layer.CreateField(ogr.FieldDefn(name, kind))
-    dataset.StartTransaction()
-    for piece in pieces.GetLayerByName(_PIECES):
-        number, code = piece.GetFID(), piece["code"]
-        feature = ogr.Feature(layer.GetLayerDefn())
-        feature.SetGeometry(piece.GetGeometryRef())
-        feature["class"], feature["code"] = names.get(code, str(code)), code
-        feature["confidence"], feature["area_m2"] = round(float(sums[1][number]), 3), round(float(sums[0][number]), 3)
-        layer.CreateFeature(feature)
-    dataset.CommitTransaction()
-    dataset.FlushCache()
+    confidence: Callable[[Window], npt.NDArray[np.uint8]],
+    folder: Path,
+    progress: Progress,
+) -> Patches:
+    """Write the outlines, in a thread of GDAL's, and sum up the patches; both stop when one fails."""
+    failed = threading.Event()
+    told = _told(progress, 0.2, 0.7, failed)
+    with _stopped(progress), ThreadPoolExecutor(1, thread_name_prefix="outlines") as pool:
+        outlines = pool.submit(polygonise, part, raster, grid, told)
+        try:
+            strip_rows = max(_STRIP_PIXELS // grid.width, _LEAST_ROWS)
+            patches, rows_m2, source = Patches(grid.width, strip_rows, folder), row_areas_m2(grid), gdal.Open(raster)
+            for row in range(0, grid.height, strip_rows):
+                if outlines.done():
+                    outlines.result()  # raises what ended it
+                go_on(progress)
+                strip = Window(row, 0, min(strip_rows, grid.height - row), grid.width)
+                sure = confidence(strip)
+                sure[sure == PACKED_NODATA] = 0
+                patches.add(source.ReadAsArray(0, row, grid.width, strip.height), sure, rows_m2[strip.slices[0]])
+        except BaseException:
+            failed.set()
+            raise
+        outlines.result()
+    return patches
 
 
-def _told(progress: Progress, start: float) -> Any:
+def _told(progress: Progress, start: float, end: float, failed: threading.Event | None = None) -> Callable[..., int]:
+    """Return a callback for GDAL, which goes on as long as it gives 1."""
+
     def tell(fraction: float, _text: str, _data: object) -> int:
-        progress.update(start + 0.2 * fraction, "Making polygons")
-        return 0 if progress.cancelled() else 1
+        progress.update(start + (end - start) * fraction, "Making polygons")
+        return 0 if progress.cancelled() or (failed is not None and failed.is_set()) else 1
 
     return tell
+
+
+@contextmanager
+def _stopped(progress: Progress) -> Iterator[None]:
+    """Tell that the user stopped GDAL from errors of its own."""
+    try:
+        yield
+    except RuntimeError:
+        go_on(progress)
+        raise
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Let GeoPackages say that they were changed at one and the same moment, and wait for the disk at the end only."""
+    settings = {"OGR_CURRENT_DATE": _DATE, "OGR_SQLITE_SYNCHRONOUS": "OFF"}
+    before = {name: gdal.GetConfigOption(name) for name in settings}
+    try:
+        for name, value in settings.items():
+            gdal.SetConfigOption(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            gdal.SetConfigOption(name, value)
