@@ -6,6 +6,8 @@ else on its output is kept only to be shown should it fail.
 
 import json
 import os
+import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from .watched_process import ProcessEnd, WatchedProcess
 
 DEFAULT_SILENCE_LIMIT_S = 120.0
 _OUT_OF_MEMORY_SIGNAL = 9
+# QGIS keeps each text of progress as a line of its log: every "Epoch 12 of 400" there would drown what matters.
+_COUNT_EVERY_S = 30.0
 
 
 class EngineError(GeoDLError):
@@ -89,7 +93,7 @@ class _Relay:
 
     def __init__(self, feedback: QgsProcessingFeedback) -> None:
         self._feedback = feedback
-        self._doing = ""
+        self._doing, self._told_at = "", 0.0
         self.result: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
 
@@ -102,9 +106,7 @@ class _Relay:
             return False
         if kind == "progress":
             self._feedback.setProgress(100.0 * line["fraction"])
-            if line.get("text") and line["text"] != self._doing:
-                self._doing = line["text"]
-                self._feedback.setProgressText(self._doing)
+            self._tell_doing(line.get("text", ""))
         elif kind == "message":
             self._feedback.pushInfo(line["text"])
         elif kind == "warning":
@@ -114,6 +116,13 @@ class _Relay:
         elif kind == "error":
             self.error = line
         return kind in ("progress", "message", "warning", "alive", "result", "error")
+
+    def _tell_doing(self, text: str) -> None:
+        """Tell what is being done: at once where it is something else, seldom where only its numbers are others."""
+        doing, now = re.sub(r"[\d.,]+", "", text), time.monotonic()
+        if text and (doing != self._doing or now - self._told_at > _COUNT_EVERY_S):
+            self._doing, self._told_at = doing, now
+            self._feedback.setProgressText(text)
 
 
 def _refused(error: Mapping[str, Any], end: ProcessEnd, feedback: QgsProcessingFeedback) -> dict[str, Any]:

@@ -61,6 +61,19 @@ say(type="result", result={"output": "/tmp/carte géologique.tif", "accuracy": 0
     assert feedback.warnings == ["Few tiles of class “schiste”"]
 
 
+def test_counting_does_not_fill_the_log(engine, feedback):
+    """QGIS logs each text of progress: one whose numbers alone change is told once; the bar and new stages go on."""
+    engine("""
+for epoch in range(1, 60):
+    say(type="progress", fraction=epoch / 100, text=f"Epoch {epoch} of 400, loss {2.5 / epoch:.3f}")
+say(type="progress", fraction=0.6, text="Growing the forest, 20 of 200 trees")
+say(type="result", result={})
+""")
+    run_job("anything", {}, feedback)
+    assert feedback.texts == ["Epoch 1 of 400, loss 2.500", "Growing the forest, 20 of 200 trees"]
+    assert feedback.progress() == 60
+
+
 def test_job_and_settings_reach_the_engine(engine, feedback):
     """The engine gets the job's name and its settings as JSON, with letters of any alphabet, and the file is removed after."""
     engine("""
