@@ -15,7 +15,9 @@ from geodl_qgis_plugin.engine.classification.calibration import (
 from geodl_qgis_plugin.engine.classification.networks import choose_architecture
 from geodl_qgis_plugin.engine.classification.prediction import ready_for_maps, receptive_halo_px
 from geodl_qgis_plugin.engine.classification.scoring import Predicted, score_net
+from geodl_qgis_plugin.engine.classification.trust_report import trust_sections
 from geodl_qgis_plugin.engine.messages import SilentProgress
+from geodl_qgis_plugin.engine.reports.page import Page
 
 from .test_tile_set import extract
 from .test_training import rule
@@ -59,6 +61,20 @@ def test_the_expected_error_is_the_mean_gap(tiles):
     assert sum(told["pixels"]) == 100
     assert [n for n in told["pixels"] if n] == [40, 60]
     assert told["confidence"].count(None) == BINS - 2
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_a_report_speaks_of_mended_confidence_only_where_it_was(tiles, temperature):
+    """Where the validation part was too small there is no curve before calibration, and maps are not said to be mended."""
+    counted = Reliability(tiles)
+    counted.count(np.full(60, 0.9), np.arange(60) < 30)
+    both = {"before": counted.as_dict(), "after": counted.as_dict()}
+    page = Page("Trained classifier")
+    trust_sections(page, {"calibration": {"temperature": temperature, "part": "test", "reliability": both}})
+    html = page.html()
+    assert ("too small to mend" in html) == (temperature == 1.0)
+    assert ("before calibration" in html) == (temperature != 1.0)
+    assert ("written with the mended" in html) == (temperature != 1.0)
 
 
 def test_probabilities_before_calibration_are_worked_back(tiles):

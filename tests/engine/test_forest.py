@@ -226,8 +226,10 @@ def test_the_same_seed_grows_the_same_forest(model, tiles, tmp_path):
 
 def test_extra_trees_stand_beside_a_random_forest(tiles, tmp_path):
     """They are a forest of their own, so the comparison is made."""
-    result = trained(tiles, tmp_path / "m.geodl", architecture="extra trees")
+    report = tmp_path / "r.html"
+    result = trained(tiles, tmp_path / "m.geodl", architecture="extra trees", report=str(report))
     assert result["forest_accuracy"] is not None
+    assert "the model of extra trees is right for" in report.read_text(encoding="utf-8")
     assert result["accuracy"] > result["majority_accuracy"] + 0.25
 
 

@@ -84,6 +84,18 @@ def test_numbers_in_tables():
     assert '<td class="l">c</td><td class="r">–</td>' in html
 
 
+def test_texts_that_are_numbers_stand_as_numbers():
+    """A column of percentages is right-aligned, one of names that hold digits is not; lists and empty settings read as text."""
+    page = Page("Title")
+    page.table(["Share", "Name", "Deviation"], [["52.3 %", "1", "1.2e+04"], [None, "2nd", "-0.5"]])
+    page.settings({"predictors": ["dem.tif", "mag.tif"], "class_field": "", "minutes": 0})
+    html = page.html()
+    assert '<td class="r">52.3 %</td><td class="l">1</td><td class="r">1.2e+04</td>' in html
+    assert "<td>predictors</td><td>dem.tif, mag.tif</td>" in html
+    assert "<td>class_field</td><td>–</td>" in html
+    assert "<td>minutes</td><td>0</td>" in html
+
+
 @pytest.mark.parametrize("count", [1, 2, 10, 11, 30])
 def test_confusion_matrices_of_any_number_of_classes(count):
     """Every class is named twice, with its support; long names are cut and dollar signs are no formula."""

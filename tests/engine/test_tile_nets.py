@@ -138,6 +138,7 @@ def test_automatic_tries_and_keeps_the_best(small, tmp_path):
     (kept,) = (one for one in tried if one["kept"])
     assert kept["brier"] == min(one["brier"] for one in tried)
     assert "What was tried" in report.read_text()
+    assert "0 batches" not in report.read_text()
     trained(small, tmp_path / "again.geodl", epochs=12, forest=False)
     same_weights(tmp_path / "m.geodl", tmp_path / "again.geodl")
     predictors = small.facts["sources"][0]["path"]

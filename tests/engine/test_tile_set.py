@@ -260,7 +260,7 @@ def test_a_class_missing_from_a_part_and_one_of_a_single_pixel(tmp_path):
     progress = SilentProgress()
     tiles = extract(tmp_path / "set", progress=progress, **inputs)
     assert [tiles.class_counts(part)[9] for part in ("training", "validation", "test")] == [1, 0, 0]
-    assert any("The test part has no pixel of 9." in warning for warning in progress.warnings)
+    assert any("The test part has no pixel of class 9." in warning for warning in progress.warnings)
 
 
 def test_odd_bands_go_through(tmp_path):

@@ -130,9 +130,9 @@ def _best(trained: Sequence[Trained], tile_set: TileSet, stopped: bool, progress
 
 
 def _together(members: Sequence[Trained]) -> Trained:
-    """Return several trained classifiers as one; its course is that of the net among them that was looked at most often."""
+    """Return several trained classifiers as one; its course is that of the net among them, if any, that was looked at most."""
     net = Ensemble([member.net for member in members]).eval()
-    longest = max(members, key=lambda member: len(member.history))
+    longest = max(members, key=lambda member: (member.batch_size > 0, len(member.history)))
     architecture = ensemble_of([member.architecture for member in members if member.architecture is not None])
     return dataclasses.replace(longest, net=net, name="ensemble", architecture=architecture, halo_px=int(net.halo_px))
 

@@ -117,7 +117,8 @@ def grow(
         validation_macro_f1=scored.accuracy.macro_f1 or 0.0,
         seconds=clock.seconds(),
     )
-    return Trained(net.eval(), [check], check, ended, int(getattr(net, "halo_px", 0)), architecture.name)
+    name = "forest" if architecture.name == "forest" else f"model of {architecture.name}"
+    return Trained(net.eval(), [check], check, ended, int(getattr(net, "halo_px", 0)), name)
 
 
 class _Standing:

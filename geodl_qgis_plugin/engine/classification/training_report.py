@@ -121,14 +121,16 @@ def _training(page: Page, architecture: Architecture, trained: Trained, settings
         text += f" {100 * last.validation_accuracy:.1f} %."
     elif architecture.name == "surroundings":
         weights: list[float] = architecture.numbers["weights"]
-        size = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(MEMBERS, weights))
+        size = "the weighted mean of " + ", ".join(f"{name} ({weight:.3g})" for name, weight in zip(MEMBERS, weights))
         text = (
-            "So much do its members count, which was chosen by the validation part. There they were right for "
-            f"{100 * last.validation_accuracy:.1f} % before they learnt from that part too."
+            "The weights were chosen by the validation part. There it was right for "
+            f"{100 * last.validation_accuracy:.1f} % before its members learnt from that part too."
         )
     else:
         size = f"{sum(parameter.numel() for parameter in trained.net.parameters()):,} weights"
-        text = f"{last.batches:,} batches of {trained.batch_size} tiles; largest learning rate {trained.learning_rate:.2g}."
+        text = ""
+        if trained.batch_size:
+            text = f"{last.batches:,} batches of {trained.batch_size} tiles; largest learning rate {trained.learning_rate:.2g}."
         if trained.rate_curve:
             page.svg(
                 charts.rate_curve(trained.rate_curve, trained.learning_rate),
@@ -171,7 +173,7 @@ def _places(page: Page, tile_set: TileSet, appraisal: Appraisal) -> None:
         split = np.asarray(tile_set.split[::step, ::step])
         page.svg(
             maps.split_map(split, tile_set.grid),
-            f"The parts. The buffer round test areas is {summary['buffer']:g} {metres} wide.",
+            f"The parts. The buffer round test areas is {summary['buffer']:,.10g} {metres} wide. {maps.IN_NO_PART}",
         )
         if appraisal.codes is not None and (appraisal.codes > 0).any():
             window = _bounding(appraisal.codes > 0)
@@ -188,7 +190,7 @@ def _places(page: Page, tile_set: TileSet, appraisal: Appraisal) -> None:
             )
     shares = {part: tile_set.class_counts(part) for part in ("training", "validation", "test")}
     page.table(
-        ["Class", *(f"{part} (pixels)" for part in shares)],
+        ["Class", *(part.capitalize() for part in shares)],
         [
             [Swatch(one.colour, one.name), *(counts.get(one.code, 0) for counts in shares.values())]
             for one in tile_set.classes
@@ -211,7 +213,7 @@ def _data(page: Page, tile_set: TileSet) -> None:
     page.table(
         ["Band", "Unit", "Kind", "1st percentile", "99th percentile", "Mean", "Spread"],
         [
-            [band.name, band.unit, band.kind, *(float(f"{number:.4g}") for number in numbers)]
+            [band.name, band.unit, band.kind, *(f"{number:.5g}" for number in numbers)]
             for band, *numbers in zip(tile_set.bands, scaling.low, scaling.high, scaling.offset, scaling.scale)
         ],
         "Predictors, from training pixels only; mean and spread (standard deviation) are of the values between the "

@@ -69,15 +69,16 @@ def _confidence(page: Page, calibration: Mapping[str, Any], what: str) -> None:
         page.text(f"Its logits are divided by {temperature:.3f}, which was fitted on the validation part.")
         return
     before, after = reliability["before"], reliability["after"]
+    is_mended = abs(temperature - 1.0) > 1e-9
     shown = _drawn(after)
     counts = np.where(shown, after["pixels"], 0)
     confidence, right = _numbers(after["confidence"]), _numbers(after["right"])
     page.svg(
-        charts.reliability_diagram(confidence, right, counts, _line(before), what),
+        charts.reliability_diagram(confidence, right, counts, _line(before) if is_mended else None, what),
         f"Of the {what} mapped with some confidence, the share that is right. Below the dashed line the model is surer than it "
         f"is right. Confidences that hardly any of the {what} have are left out.",
     )
-    if abs(temperature - 1.0) < 1e-9:
+    if not is_mended:
         how = "The validation part was too small to mend confidence by, so it is that of the model itself."
     elif 0.97 < temperature < 1.03:
         how = (
@@ -90,11 +91,17 @@ def _confidence(page: Page, calibration: Mapping[str, Any], what: str) -> None:
             f"On the validation part the model was {surer} than it was right. Dividing its logits by {temperature:.2f}, the "
             "temperature fitted there, mends that as far as one number can; no class on the map changes."
         )
-    page.text(
+    apart = (
         f"{how} In the {calibration.get('part', 'test')} areas, confidence and share of right {what} lie "
-        f"{_percent(after['expected_error'])} apart on average (before: {_percent(before['expected_error'])}; the expected "
-        "calibration error). Maps are written with the mended confidence and probabilities."
+        f"{_percent(after['expected_error'])} apart on average (the expected calibration error"
     )
+    if is_mended:
+        page.text(
+            f"{apart}; before: {_percent(before['expected_error'])}). Maps are written with the mended confidence and "
+            "probabilities."
+        )
+    else:
+        page.text(f"{apart}).")
 
 
 def _importance(page: Page, importance: Mapping[str, Any], what: str) -> None:

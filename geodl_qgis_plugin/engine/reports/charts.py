@@ -140,9 +140,9 @@ def confusion_matrix(accuracy: Accuracy, unit: str = "pixels") -> Figure:
     count, many = len(accuracy.classes), len(accuracy.classes) > 10
     cell = 0.66 if not many else 0.52 if count <= 16 else 0.33
     names = [short(one.name, 26 if count <= 16 else 20) for one in accuracy.classes]
-    longest = max(12, *(len(name) for name in names))
+    longest = max(len(name) for name in names)
     side = cell * count
-    margin, head = 0.08 * longest + 0.3, 0.06 * longest + 0.5
+    margin, head = 0.08 * max(longest, 12) + 0.3, 0.06 * max(longest, 3) + 0.5
     figure = Figure(figsize=(side + margin + 1.1, side + head + 0.3), layout="none")
     width, height = figure.get_size_inches()
     axes = figure.add_axes((margin / width, 0.3 / height, side / width, side / height))
@@ -216,7 +216,7 @@ def per_class_bars(accuracy: Accuracy, others: Mapping[str, Accuracy] | None = N
     for x, title in ((1.03, "F1"), (1.13, unit)):
         axes.text(x, -0.85, title, va="bottom", ha="left", color=MUTED, transform=axes.get_yaxis_transform())
     axes.set(
-        xlim=(0, 1),
+        xlim=(-0.015, 1),  # a mark at 0 stands clear of the class's name
         ylim=(count - 0.4, -0.6),
         xlabel="F1 (bars)" if others else "F1 (bars), precision and recall (marks)",
     )
@@ -264,7 +264,7 @@ def reliability_diagram(
     upper.legend(loc="upper left")
     lower.bar(confidence[kept], pixels[kept], width=0.8 / max(len(pixels), 1), color=SKY)
     lower.set(xlabel="Confidence", ylabel=what.capitalize())
-    lower.yaxis.set_major_locator(MaxNLocator(3))
+    lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(int(value))))
     return figure
 
@@ -308,7 +308,7 @@ def score_over_distance(
     lower.bar(edges[:-1], pixels, width=np.diff(edges), align="edge", color=SKY, edgecolor=PAPER, linewidth=1)
     label = f"Distance to the nearest training pixel ({unit})"
     lower.set(xlabel=label, ylabel=what.capitalize(), xlim=(edges[0], edges[-1]))
-    lower.yaxis.set_major_locator(MaxNLocator(3))
+    lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(int(value))))
     return figure
 

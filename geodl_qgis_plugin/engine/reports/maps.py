@@ -23,8 +23,9 @@ SPLIT_PARTS: dict[int, tuple[str, str]] = {
     1: ("training", "#0072b2"),
     2: ("validation", "#e69f00"),
     3: ("test", "#d55e00"),
-    4: ("buffer, not used", "#b9c2ca"),
+    4: ("buffer", "#b9c2ca"),
 }
+IN_NO_PART = "White ground is in no part: it lies too near to validation pixels to be learnt from, or has no data."
 _LARGEST_PX = 900  # a map in a report is read on a screen; larger rasters are thinned
 _PLOT_WIDTH_IN, _PLOT_HEIGHT_IN = WIDTH_IN - 2.9, 6.6  # what legend and labels leave
 
@@ -87,7 +88,7 @@ def class_map(
     figure, axes = _map(picture, grid, hillshade, opacity=0.8 if hillshade is not None else 1.0)
     for outline in outlines:
         axes.plot(outline[:, 0], outline[:, 1], color=INK, linewidth=1.4)
-    labels = {one: f"{one.name[:34]}  {_percent(counts[one.code] / total)}" for one in classes if counts[one.code]}
+    labels = {one: f"{one.name[:34]} ({_percent(counts[one.code] / total)})" for one in classes if counts[one.code]}
     handles = [
         Patch(facecolor=one.colour, edgecolor=MUTED, linewidth=0.5, label=label) for one, label in labels.items()
     ]

@@ -28,6 +28,8 @@ from ..files import check_output, whole_file
 from .svg import figure_to_svg
 
 MISSING = "–"
+_WIDE = 9  # columns, from which on a table is set smaller
+_NUMBER = re.compile(r"[-−+]?[\d,]*\.?\d+(e[-+]?\d+)?([ \u00a0]?%)?")
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
@@ -119,7 +121,8 @@ class Page:
             Texts stand as they are, whole numbers get thousands' separators, other numbers three decimals; None and NaN
             become a dash; a `Swatch` shows a colour.
         align : str
-            One letter a column, ``l``, ``c`` or ``r``; by default the columns that hold a number in any row are right-aligned.
+            One letter a column, ``l``, ``c`` or ``r``; by default columns are right-aligned that hold a number in any row, or
+            nothing but None and texts that are numbers, such as 12.3 %.
         highlight : collection of int
             Rows, from 0, that are set in bold.
         """
@@ -127,7 +130,8 @@ class Page:
         align = align or "".join("r" if _is_number_column(rows, i) else "l" for i in range(len(header)))
         cells = [[_cell(value, side) for value, side in zip(row, align)] for row in rows]
         heads = [_Cell(title, side) for title, side in zip(header, align)]
-        content = {"header": heads, "rows": cells, "highlight": frozenset(highlight)}
+        is_wide = len(header) > _WIDE
+        content = {"header": heads, "rows": cells, "highlight": frozenset(highlight), "is_wide": is_wide}
         self._blocks.append(_Block("table", content, caption, self._number("table")))
 
     def svg(self, figure: Figure, caption: str = "", *, half: bool = False) -> None:
@@ -199,13 +203,19 @@ def _cell(value: Any, align: str) -> _Cell:
 
 
 def _is_number_column(rows: Sequence[Sequence[Any]], column: int) -> bool:
-    return any(isinstance(row[column], (int, float, np.number)) for row in rows if column < len(row))
+    values = [row[column] for row in rows if column < len(row)]
+    if any(isinstance(value, (int, float, np.number)) for value in values):
+        return True
+    texts = [value for value in values if value is not None]
+    return all(isinstance(text, str) and _NUMBER.fullmatch(text) for text in texts)
 
 
 def _setting(value: Any) -> str:
+    if isinstance(value, (list, tuple)) and all(isinstance(one, (str, int, float)) for one in value):
+        return ", ".join(map(str, value)) or MISSING
     if isinstance(value, (list, tuple, dict)):
         return json.dumps(value, ensure_ascii=False, default=str)
-    return MISSING if value is None else str(value)
+    return MISSING if value in (None, "") else str(value)
 
 
 def _paired(blocks: Iterable[_Block]) -> list[_Block]:

@@ -246,7 +246,7 @@ class Assembly:
                     f"After the split no labelled pixel is left for {name}. Choose a smaller BUFFER or BLOCK_SIZE, or set "
                     f"{name.upper()} to 0."
                 )
-        names = {c.code: c.name for c in self.labels.classes}
+        names = {c.code: f"class {c.name}" if c.name.isdigit() else c.name for c in self.labels.classes}
         for name in ["training", *wanted]:
             missing = [names[code] for code, count in pixels[name].items() if not count]
             if missing:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..classes import LandClass
 from ..reports.charts import band_histograms
-from ..reports.maps import split_map
+from ..reports.maps import IN_NO_PART, split_map
 from ..reports.page import Page, Swatch
 from .splits import PARTS
 from .tile_set import TileSet
@@ -43,7 +43,7 @@ def write_report(path: Path, tiles: TileSet, parts: NDArray[np.uint8]) -> None:
             ("Tiles", len(tiles.tiles), f"{tiles.tile_size_px} × {tiles.tile_size_px} pixels"),
             ("Bands", len(tiles.bands), f"pixels of {across:.6g} × {down:.6g} map units"),
             ("Classes", len(tiles.classes), ""),
-            ("Buffer", f"{split['buffer']:g}", "map units round the test part"),
+            ("Buffer", f"{split['buffer']:,.10g}", "map units round the test part"),
         ]
     )
     page.section("Split")
@@ -51,7 +51,11 @@ def write_report(path: Path, tiles: TileSet, parts: NDArray[np.uint8]) -> None:
         page.warning(note)
     if split["optimistic"]:
         page.warning("The split is random. A score on this test part says little about new ground.")
-    page.svg(split_map(parts, tiles.grid), "Where pixels train, validate and test; nothing of the buffer is used.")
+    page.svg(
+        split_map(parts, tiles.grid),
+        f"Where pixels train, validate and test. No label in the buffer is used. {IN_NO_PART} Predictors in the test part and "
+        f"its buffer are {facts['settings']['context']} to training.",
+    )
     page.table(["Part", "Tiles", "Labelled pixels", "Share", "Blocks with labels"], _part_rows(split), "Parts.")
     page.section("Classes")
     page.text("Shares are those of the class's labelled pixels; pixels in the buffer or without data are in no part.")
@@ -64,7 +68,8 @@ def write_report(path: Path, tiles: TileSet, parts: NDArray[np.uint8]) -> None:
     for name in PARTS:
         if counts[name]:
             page.image(
-                contact_sheet(tiles, name), f"Tiles of the {name} part: predictors above, labels below; grey is hidden."
+                contact_sheet(tiles, name),
+                f"Tiles of the {name} part: predictors above, labels below. Grey is what this part has none of.",
             )
     page.section("Bands")
     page.table(
@@ -145,7 +150,7 @@ def _part_rows(split: dict[str, Any]) -> list[list[Any]]:
     pixels = {name: sum(counts.values()) for name, counts in split["pixels"].items()}
     whole = max(sum(pixels.values()), 1)
     return [
-        [name, split["tiles"].get(name), count, f"{100 * count / whole:.1f} %", split["units"].get(name)]
+        [name, split["tiles"].get(name), count, f"{100 * count / whole:.1f} %", split["units"].get(name) or None]
         for name, count in pixels.items()
     ]
 
