@@ -32,7 +32,8 @@ package: setup ## build dist/geodl_qgis_plugin-<version>.zip
 install-plugin: setup ## install the plugin into your QGIS profile; PROFILE=folder for another one
 	@$(PYTHON) tools/install_plugin.py $(if $(PROFILE),--profile "$(PROFILE)")
 
-docs: setup ## write docs/algorithms.md from the algorithms' own help
+docs: setup ## write the graphical models, and docs/algorithms.md from the algorithms' own help
+	@for what in landform_model geology_models forecast_model; do $(HEADLESS) $(PYTHON) tools/$$what.py || exit 1; done
 	@$(HEADLESS) $(PYTHON) tools/algorithm_reference.py
 
 bench: setup ## measure what the plugin costs when QGIS starts

@@ -4,39 +4,18 @@ Write the graphical model of the forecasting chain: geodl_qgis_plugin/models/sta
     .venv/bin/python tools/forecast_model.py
 """
 
-import os
-import sys
-import tempfile
-from pathlib import Path
-
+from graphical_model import WHOLE, begin, source, step, write
 from qgis.core import (
-    QgsApplication,
     QgsProcessing,
-    QgsProcessingModelAlgorithm,
-    QgsProcessingModelChildAlgorithm,
-    QgsProcessingModelChildParameterSource,
-    QgsProcessingModelOutput,
-    QgsProcessingModelParameter,
     QgsProcessingParameterEnum,
     QgsProcessingParameterField,
     QgsProcessingParameterNumber,
     QgsProcessingParameterVectorLayer,
 )
-from qgis.PyQt.QtCore import QPointF, QSizeF
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import geodl_qgis_plugin
-
-geodl_qgis_plugin.__path__.append(str(ROOT))
-
-from geodl_qgis_plugin.plugin import GeoDLPlugin
-
-PATH = ROOT / "geodl_qgis_plugin" / "models" / "station_forecast.model3"
 HELP = {
+    "SHORT_DESCRIPTION": "From station series to a forecast, with intervals, skill and a report.",
     "ALG_DESC": "From station series to a forecast that animates, with intervals, skill and an honest report.",
-    "ALG_CREATOR": "GeoDL",
     "SERIES": "Point layer with one feature a station and time, or a table together with the points of the stations.",
     "STATION": "Field with the station's id, kept as text.",
     "TIME": "Field with the time.",
@@ -49,7 +28,6 @@ HELP = {
     "report": "One web page: what was found in the data, and whether the model beats the baselines.",
     "model": "The trained model, for “Forecast series” when new values have come.",
 }
-WHOLE = QgsProcessingParameterNumber.Type.Integer
 
 
 def inputs():
@@ -66,36 +44,9 @@ def inputs():
     yield QgsProcessingParameterEnum("SUM", "Values are", **kinds)
 
 
-def step(name, description, place, parameters, outputs=()):
-    """Return a child algorithm; `parameters` are sources by name, `outputs` pairs of its output and the model's."""
-    child = QgsProcessingModelChildAlgorithm(f"geodl:{name}")
-    child.setChildId(name)
-    child.setDescription(description)
-    child.setPosition(QPointF(420, 80 + 170 * place))
-    child.setSize(QSizeF(220, 34))
-    for parameter, source in parameters.items():
-        child.addParameterSources(parameter, [source])
-    made = {}
-    for output, name_of_output, text in outputs:
-        declared = QgsProcessingModelOutput(name_of_output, text)
-        declared.setChildId(name)
-        declared.setChildOutputName(output)
-        declared.setPosition(QPointF(760, 80 + 170 * place + 55 * len(made)))
-        made[name_of_output] = declared
-    child.setModelOutputs(made)
-    return child
-
-
 def build():
     """Return the model."""
-    source = QgsProcessingModelChildParameterSource
-    model = QgsProcessingModelAlgorithm("stationforecast", "forecasting")
-    for place, parameter in enumerate(inputs()):
-        parameter.setHelp(HELP[parameter.name()])
-        box = QgsProcessingModelParameter(parameter.name())
-        box.setPosition(QPointF(110, 60 + 62 * place))
-        box.setSize(QSizeF(230, 32))
-        model.addModelParameter(parameter, box)
+    model = begin("stationforecast", "forecasting", inputs(), HELP)
     fields = {
         "INPUT": "SERIES",
         "STATION_FIELD": "STATION",
@@ -109,33 +60,8 @@ def build():
     model.addChildAlgorithm(step("trainforecaster", "Train and judge", 0, both | horizon, outputs))
     trained = {"MODEL": source.fromChildOutput("trainforecaster", "OUTPUT")}
     model.addChildAlgorithm(step("forecastseries", "Forecast", 1, both | trained, [("OUTPUT", "FORECAST", "Forecast")]))
-    model.setHelpContent(HELP)
-    model.setParameterOrder([parameter.name() for parameter in inputs()])
-    model.updateDestinationParameters()
     return model
 
 
-def main():
-    """Write the model, or say why it would not run."""
-    with tempfile.TemporaryDirectory(prefix="geodl-profile-") as profile:
-        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-        os.environ.setdefault("QGIS_CUSTOM_CONFIG_PATH", profile)
-        application = QgsApplication([], False)
-        QgsApplication.initQgis()
-        plugin = GeoDLPlugin(None)
-        plugin.initProcessing()
-        model = build()
-        fine, why = model.validate()
-        if fine:
-            PATH.parent.mkdir(exist_ok=True)
-            fine, why = model.toFile(str(PATH)), [f"{PATH} could not be written."]
-        del model
-        plugin.unload()
-        QgsApplication.exitQgis()
-        del application
-    if not fine:
-        sys.exit("\n".join(why))
-
-
 if __name__ == "__main__":
-    main()
+    write({"station_forecast.model3": build})

@@ -7,12 +7,9 @@ The first makes a lithology map of airborne grids and mapped geology, the second
 grid.
 """
 
-from landform_model import PATH as LANDFORM_PATH
-from landform_model import REAL, WHOLE, add_inputs, step, write
+from graphical_model import HELP_OF_MAPS, REAL, WHOLE, add_tiles_to_map, begin, source, step, write
 from qgis.core import (
     QgsProcessing,
-    QgsProcessingModelAlgorithm,
-    QgsProcessingModelChildParameterSource,
     QgsProcessingParameterDateTime,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterField,
@@ -21,26 +18,12 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
 )
 
-source = QgsProcessingModelChildParameterSource
-SHARED_HELP = {
-    "ALG_CREATOR": "GeoDL",
-    "CLASS_FIELD": "The field that names the class. May be left out where the layer is drawn by categories.",
-    "TEST_AREAS": "Polygons that are kept from training and only score the model. Without them, a fifth of the labels "
-    "is kept, in blocks.",
-    "BUFFER": "Distance round the test areas that training does not see, in map units. Near ground is alike: the "
-    "wider, the more honest the score.",
+SHARED_HELP = HELP_OF_MAPS | {
     "CONTACT_BELT": "Pixels so near to a line between two classes are not learnt from, in map units: contacts on small-"
     "scale maps are fuzzy, a millimetre on a map of 1 : 1 000 000 is a kilometre.",
-    "TILE_SIZE": "Side of the squares the net learns from, in pixels. Smaller ones suit small rasters.",
-    "EPOCHS": "How often the net sees all its tiles. 0 chooses as many as about 3,000 batches need.",
-    "MINUTES": "Time for training, in minutes; 0 sets no limit. With a limit two runs differ.",
-    "map": "The class of each pixel, with names and colours.",
-    "confidence": "The probability of the mapped class, 0 to 1.",
-    "model": "The trained net, for “Classify raster” on other rasters.",
-    "report": "One web page: how good the net is where it was not trained, beside a random forest; learning curves;"
-    " the split.",
 }
 GEOLOGY_HELP = SHARED_HELP | {
+    "SHORT_DESCRIPTION": "From airborne grids and mapped geology to a styled lithology map, with its confidence and a report.",
     "ALG_DESC": "From airborne grids (magnetics, radiometrics, electromagnetics, terrain) and mapped geology to a "
     "styled lithology map of the whole raster, with its confidence and an honest report, in one go.",
     "PREDICTORS": "The grids that the net will see, in this order. The first one sets the grid; others may have another"
@@ -50,9 +33,10 @@ GEOLOGY_HELP = SHARED_HELP | {
     "SMALLEST_CLASS": "Rocks with fewer labelled pixels are left out: nothing can be learnt from a few, and nothing tested.",
 }
 MAGNETICS_HELP = SHARED_HELP | {
+    "SHORT_DESCRIPTION": "From a total-field anomaly and mapped domains to a styled map, with its confidence and a report.",
     "ALG_DESC": "From a total-field anomaly and mapped examples of magnetic domains to a styled map of the domains: "
-    "the field is reduced to the pole, its gradients are worked out, tiles are cut, a net is trained, and"
-    " everything is mapped, in one go.",
+    "the field is reduced to the pole, its gradients are worked out, tiles are cut, a classifier is trained,"
+    " and everything is mapped, in one go.",
     "FIELD": "Grid of the total-field anomaly in nT, in metres or degrees. Holes stay holes.",
     "DATE": "When it was surveyed; the IGRF then tells the direction of the Earth's field.",
     "INCLINATION": "Of the Earth's field, in degrees, positive downwards; instead of the date.",
@@ -60,7 +44,7 @@ MAGNETICS_HELP = SHARED_HELP | {
     "HEIGHT": "One band shows the field so many metres higher, where shallow sources fade. Two to five pixels suit "
     "most grids.",
     "LABELS": "Examples of each domain: polygons or a raster, in any CRS. The rest need not be mapped.",
-    "predictors": "Field reduced to the pole, gradients, tilt, upward continuation: what the net saw.",
+    "magnetic_predictors": "Field reduced to the pole, gradients, tilt, upward continuation: what the net saw.",
 }
 
 
@@ -83,30 +67,8 @@ def training(tile_size):
     yield QgsProcessingParameterNumber("MINUTES", "Minutes of training at most (0: no limit)", REAL, 0.0, minValue=0)
 
 
-def tiles_to_map(model, predictors, of_tiles, place):
-    """Add the steps from tiles to the map; `of_tiles` are the names of the parameters that are handed on."""
-    own = {name: source.fromModelParameter(name) for name in of_tiles}
-    model.addChildAlgorithm(
-        step("extracttiles", "Cut tiles, parted in space", place, {"PREDICTORS": predictors, **own})
-    )
-    trained = {
-        "TILES": source.fromChildOutput("extracttiles", "OUTPUT"),
-        "TASK": source.fromStaticValue("each pixel"),
-        "EPOCHS": source.fromModelParameter("EPOCHS"),
-        "MINUTES": source.fromModelParameter("MINUTES"),
-    }
-    made = [("OUTPUT", "MODEL", "Model"), ("REPORT", "REPORT", "Report")]
-    model.addChildAlgorithm(step("trainclassifier", "Train a U-Net", place + 1, trained, made))
-    mapped = {"MODEL": source.fromChildOutput("trainclassifier", "OUTPUT"), "PREDICTORS": predictors}
-    made = [("OUTPUT", "MAP", "Map"), ("CONFIDENCE", "CONFIDENCE", "Confidence")]
-    model.addChildAlgorithm(step("classifyraster", "Map the whole raster", place + 2, mapped, made))
-    model.updateDestinationParameters()
-    return model
-
-
 def build_geology():
     """Return the model from airborne grids and mapped geology to a lithology map."""
-    model = QgsProcessingModelAlgorithm("lithologymap", "classification")
     raster = QgsProcessing.SourceType.TypeRaster
     smallest = QgsProcessingParameterNumber("SMALLEST_CLASS", "Smallest class (pixels)", WHOLE, 1, minValue=1)
     parameters = [
@@ -115,14 +77,13 @@ def build_geology():
         smallest,
         *training(64),
     ]
-    add_inputs(model, parameters, GEOLOGY_HELP, advanced=("EPOCHS", "MINUTES"))
+    model = begin("lithologymap", "classification", parameters, GEOLOGY_HELP, advanced=("EPOCHS", "MINUTES"))
     own = ("LABELS", "CLASS_FIELD", "TEST_AREAS", "BUFFER", "CONTACT_BELT", "SMALLEST_CLASS", "TILE_SIZE")
-    return tiles_to_map(model, source.fromModelParameter("PREDICTORS"), own, 0)
+    return add_tiles_to_map(model, source.fromModelParameter("PREDICTORS"), own, 0)
 
 
 def build_magnetics():
     """Return the model from a total-field grid to a map of magnetic domains."""
-    model = QgsProcessingModelAlgorithm("magneticdomains", "classification")
     day = QgsProcessingParameterDateTime.Type.Date
     parameters = [
         QgsProcessingParameterRasterLayer("FIELD", "Total-field anomaly"),
@@ -133,7 +94,8 @@ def build_magnetics():
         *labels_and_test("Mapped domains"),
         *training(64),
     ]
-    add_inputs(model, parameters, MAGNETICS_HELP, advanced=("INCLINATION", "DECLINATION", "EPOCHS", "MINUTES"))
+    advanced = ("INCLINATION", "DECLINATION", "EPOCHS", "MINUTES")
+    model = begin("magneticdomains", "classification", parameters, MAGNETICS_HELP, advanced)
     given = {"INPUT": "FIELD"} | {name: name for name in ("DATE", "INCLINATION", "DECLINATION", "HEIGHT")}
     field = {name: source.fromModelParameter(own) for name, own in given.items()}
     # Of the field reduced to the pole, so that training may turn and mirror them; mirrored, so that a map reaches the edges.
@@ -144,9 +106,8 @@ def build_magnetics():
     made = [("OUTPUT", "PREDICTORS", "Magnetic predictors")]
     model.addChildAlgorithm(step("magneticpredictors", "Reduce to the pole, work out gradients", 0, field, made))
     own = ("LABELS", "CLASS_FIELD", "TEST_AREAS", "BUFFER", "CONTACT_BELT", "TILE_SIZE")
-    return tiles_to_map(model, source.fromChildOutput("magneticpredictors", "OUTPUT"), own, 1)
+    return add_tiles_to_map(model, source.fromChildOutput("magneticpredictors", "OUTPUT"), own, 1)
 
 
 if __name__ == "__main__":
-    folder = LANDFORM_PATH.parent
-    write({folder / "lithology_map.model3": build_geology, folder / "magnetic_domains.model3": build_magnetics})
+    write({"lithology_map.model3": build_geology, "magnetic_domains.model3": build_magnetics})
