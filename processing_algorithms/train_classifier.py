@@ -40,7 +40,8 @@ class TrainClassifier(TrainingAlgorithm):
     def shortDescription(self) -> str:
         """Return one sentence."""
         return self.tr(
-            "Train a convolutional net on tiles, and score it where it has not been, beside a random forest."
+            "Train a classifier on tiles, a convolutional net or what does better, and score it where it has not been, "
+            "beside a random forest."
         )
 
     def about(self) -> str:
@@ -100,14 +101,14 @@ class TrainClassifier(TrainingAlgorithm):
         )
         self.add_number(
             self.BATCH_SIZE,
-            self.tr("Batch size (tiles)"),
+            self.tr("Batch size (tiles, 0: automatic)"),
             self.WHOLE,
             16,
             self.tr(
                 "Tiles that are learnt from at once; of tiles under 16 pixels, four times as many. Smaller batches need less "
-                "memory."
+                "memory. 0 chooses by the task, the number of tiles and the memory that is free."
             ),
-            minValue=1,
+            minValue=0,
         )
         self.add_number(
             self.SEED,
@@ -141,7 +142,8 @@ class TrainClassifier(TrainingAlgorithm):
             0.0,
             self.tr(
                 "Largest step of the optimiser (AdamW); it rises at first and then falls along a cosine. 0 takes 0.01 for the "
-                "U-Net and 0.001 for tile nets; try a third of that where training loses its way."
+                "U-Net, 0.002 for the residual net and 0.001 for the other tile nets; try a third of that where training loses "
+                "its way."
             ),
             minValue=0.0,
             maxValue=1.0,

@@ -30,10 +30,10 @@ class TuneClassifier(TrainingAlgorithm):
     def about(self) -> str:
         """Return further help."""
         return self.tr(
-            "<p>Optuna proposes architecture, widths, learning rate, weight decay, dropout, weight of rare classes, batch size "
-            "and whether tiles are turned; each proposal is trained as “Train classifier” would, and scored by the mean of "
-            "accuracy and macro-F1 in the validation part. A trial that is behind half of the others at the same stage is "
-            "given up. The test part is seen once, by the best net, at the end.</p>"
+            "<p>Optuna proposes architecture, widths, learning rate, weight decay, dropout, weight of rare classes, batch "
+            "size, loss, label smoothing, noise, and whether tiles are turned and moved; each proposal is trained as “Train "
+            "classifier” would, and scored by the mean of accuracy and macro-F1 in the validation part. A trial that is behind "
+            "half of the others at the same stage is given up. The test part is seen once, by the best net, at the end.</p>"
             "<p>Several processes or machines may share one study: start the same tuning on each, with the same STUDY and tile "
             "set and an output of its own. The same command goes on after a cancel, a crash or a power cut; a trial whose "
             "process was killed is tried again from its last checkpoint. More TRIALS later go on with the same study.</p>"
