@@ -36,8 +36,8 @@ DEGREES = Grid(reference(4326).ExportToWkt(), (-113.05, 0.002, 0, 37.33, 0, -0.0
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(pixel_blocks, "CORE_PX", 64)
-    monkeypatch.setattr(pixel_polygons, "_LEAST_ROWS", 1)
     monkeypatch.setattr(pixel_polygons, "_STRIP_PIXELS", 150 * 16)
+    monkeypatch.setattr(pixel_polygons, "_CHUNK_PIXELS", 150 * 48)
 
 
 def mapped(folder, grid, **settings):
@@ -186,11 +186,13 @@ def test_every_patch_has_its_own_sums(tmp_path, monkeypatch, kind, pattern, stri
     write_raster(tmp_path / "c.tif", codes, grid, nodata=0)
     write(tmp_path, sure)
     expected = slowly(codes, sure, grid)
-    layer = gdal.OpenEx(str(tmp_path / "p.gpkg"))
-    found = {
-        pixels_within(f.GetGeometryRef(), grid): (f["code"], f["confidence"], f["area_m2"]) for f in layer.GetLayer()
-    }
+    dataset = gdal.OpenEx(str(tmp_path / "p.gpkg"))
+    layer = dataset.GetLayer()
+    assert all(f.GetGeometryRef().IsValid() for f in layer)
+    found = {pixels_within(f.GetGeometryRef(), grid): (f["code"], f["confidence"], f["area_m2"]) for f in layer}
     assert found.keys() == expected.keys()
+    outlines = [(code, wkt) for code, _, _, _, wkt in polygons_of(str(tmp_path / "p.gpkg"))]
+    assert sorted(outlines) == sorted(gdals(str(tmp_path / "c.tif")))
     for pixels, (code, confidence, area) in found.items():
         assert code == expected[pixels][0]
         assert confidence == pytest.approx(expected[pixels][1], abs=5.01e-4)
@@ -220,8 +222,7 @@ def test_the_layer_is_whole_and_the_same_each_time(tmp_path):
         (tmp_path / name).mkdir()
         write_raster(tmp_path / name / "c.tif", codes, SMALL["metres"], nodata=0)
         write(tmp_path / name, np.full(codes.shape, 200, np.uint8))
-        assert {path.name for path in (tmp_path / name).iterdir()} == {"c.tif", "p.gpkg", "work"}
-        assert not list((tmp_path / name / "work").iterdir())
+        assert {path.name for path in (tmp_path / name).iterdir()} == {"c.tif", "p.gpkg"}
         with contextlib.closing(sqlite3.connect(tmp_path / name / "p.gpkg")) as database:
             contents.append({table: database.execute(f"SELECT * FROM {table}").fetchall() for table in tables})
     assert contents[0] == contents[1]
@@ -255,22 +256,23 @@ class Impatient(SilentProgress):
 
 
 @pytest.mark.parametrize("least", [0.0, 2000.0])
-def test_a_stop_at_any_moment_leaves_nothing(tmp_path, least):
+def test_a_stop_at_any_moment_leaves_nothing(tmp_path, monkeypatch, least):
     """While GDAL sieves, follows outlines, or while fields are filled in: it says so, and there is no file."""
     codes = patterns(0)["noise"]
     write_raster(tmp_path / "c.tif", codes, SMALL["metres"], nodata=0)
+    monkeypatch.setattr(pixel_polygons, "_STRIP_PIXELS", 37 * 2)
     stopped = 0
-    for times in range(0, 400, 7):
+    for times in range(0, 400, 3):
         with contextlib.suppress(Cancelled):
             write(tmp_path, codes, least, Impatient(times))
             break
         stopped += 1
-        assert {path.name for path in tmp_path.iterdir()} == {"c.tif", "work"}
+        assert {path.name for path in tmp_path.iterdir()} - {"work"} == {"c.tif"}
     assert stopped > 4
     assert (tmp_path / "p.gpkg").exists()
 
 
-def test_either_half_that_fails_ends_the_other(tmp_path, monkeypatch):
+def test_what_fails_leaves_no_file(tmp_path, monkeypatch):
     """What the disk refuses is a sentence, what a block lacks is raised as it is, and no file is left."""
     codes = patterns(0)["noise"]
     write_raster(tmp_path / "c.tif", codes, SMALL["metres"], nodata=0)
@@ -280,10 +282,10 @@ def test_either_half_that_fails_ends_the_other(tmp_path, monkeypatch):
     def full(*_):
         raise RuntimeError("No space left on device")
 
-    monkeypatch.setattr(pixel_polygons, "polygonise", full)
+    monkeypatch.setattr(pixel_polygons, "write_polygons", full)
     with pytest.raises(OutputError, match=r"p\.gpkg could not be written: No space left"):
         write(tmp_path, codes)
-    assert {path.name for path in tmp_path.iterdir()} == {"c.tif", "work"}
+    assert {path.name for path in tmp_path.iterdir()} == {"c.tif"}
 
 
 class _Broken:

@@ -19,8 +19,6 @@ from .sliding import TileBlocks
 from .tile_polygons import TilePolygons
 from .work_folder import DamagedBlock, WorkFolder
 
-_HELD_BYTES = 64 * 2**20  # of blocks, while a map is read from the top down
-
 
 class FinishedMap:
     """
@@ -58,20 +56,14 @@ class FinishedMap:
 
     def write_pixel_polygons(self, path: str, class_raster: str, least_area_m2: float, blocks: Sequence[Block]) -> None:
         """Write the patches of the finished class raster."""
-        held: dict[Block, npt.NDArray[Any] | None] = {}  # blocks that the next window reaches too
 
         def confidence(window: Window) -> npt.NDArray[np.uint8]:
             values = np.full((window.height, window.width), PACKED_NODATA, np.uint8)
             for block in blocks:
                 shared = window.shared(block)
-                if not (shared.height and shared.width):
-                    held.pop(block, None)
-                    continue
-                stored = held[block] if block in held else self.array(block, ConfidenceProduct.name)
+                stored = self.array(block, ConfidenceProduct.name) if shared.height and shared.width else None
                 if stored is not None:
                     values[shared.from_origin(window).slices] = stored[shared.from_origin(block).slices]
-                if sum(other.size for other in held.values() if other is not None) < _HELD_BYTES:
-                    held[block] = stored
             return values
 
         write_pixel_polygons(

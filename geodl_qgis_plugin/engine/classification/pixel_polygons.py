@@ -1,17 +1,15 @@
 """
 A map of pixels as polygons: pixels of one class that share a side, with area and mean confidence, in a styled GeoPackage.
 
-GDAL sieves the map and follows the outlines line by line; meanwhile the same patches are summed up strip by strip. One side of
-a polygon's outline then tells which sums are its own. What is kept in memory is a few numbers a polygon.
+GDAL sieves the map; then it is read once, strip by strip, and each polygon is written when it ends. What is kept in memory is
+the outlines of those that have not.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,16 +18,18 @@ import numpy.typing as npt
 from osgeo import gdal
 
 from ..classes import LandClass
+from ..errors import Cancelled
 from ..files import whole_file
-from ..messages import Progress
+from ..messages import PartOfProgress, Progress
 from ..rasters.grid import Grid, Window
 from ..rasters.projection import metres_per_unit
 from ..rasters.styles import polygons_qml, write_layer_style
 from ..rasters.writer import PACKED_NODATA, PACKED_SCALE, gdal_sentences
-from .patches import Patches
-from .polygon_layer import LAYER, fill, first_sides, go_on, polygonise
+from .patches import Ended, Patches
+from .polygon_layer import LAYER, write_polygons
 
-_STRIP_PIXELS, _LEAST_ROWS = 2**20, 64
+_STRIP_PIXELS = 2**19  # a patch may be a pixel: what each takes on the way must stay small together
+_CHUNK_PIXELS = 2**24  # read at once: files have blocks that are much higher than a strip
 _DATE = "2000-01-01T00:00:00.000Z"  # the same map gives the same file
 
 
@@ -50,7 +50,7 @@ def write_pixel_polygons(
     Parameters
     ----------
     confidence : callable
-        Gives the confidence (row, column) of a window as `writer.pack` stores it; windows come from the top down.
+        Gives the confidence (row, column) of a window as `writer.pack` stores it.
     least_area_m2 : float
         Patches that are smaller take the class of the largest one beside them.
     work_folder : path
@@ -58,16 +58,11 @@ def write_pixel_polygons(
     """
     path = Path(path)
     grid = Grid.of(gdal.Open(str(class_raster)))
+    names = {one.code: one.name for one in classes}
     with gdal_sentences(path), _settings(), whole_file(path, part_key) as part:
-        work_folder.mkdir(parents=True, exist_ok=True)
         raster = _sieved(str(class_raster), grid, least_area_m2, work_folder, progress)
-        patches = _outlines_and_patches(part, raster, grid, confidence, work_folder, progress)
-        sides = first_sides(part, grid, progress)
-        progress.update(0.8, "Making polygons")
-        area_m2, mean = patches.of_sides(*sides)
-        progress.update(0.9, "Making polygons")
-        names = {one.code: one.name for one in classes}
-        fill(part, names, sides.code, mean * PACKED_SCALE, area_m2, progress)
+        patches = _patches(raster, grid, confidence, PartOfProgress(progress, 0.2, 0.9))
+        write_polygons(part, grid, names, patches)
         write_layer_style(part, LAYER, polygons_qml(classes))
         with part.open("rb+") as file:
             os.fsync(file.fileno())
@@ -95,68 +90,58 @@ def _sieved(raster: str, grid: Grid, least_m2: float, folder: Path, progress: Pr
         return raster
     source = gdal.Open(raster)
     band = source.GetRasterBand(1)
+    folder.mkdir(parents=True, exist_ok=True)
     file = str(folder / "sieved.tif")
     sieved = gdal.GetDriverByName("GTiff").Create(
         file, grid.width, grid.height, 1, band.DataType, options=["TILED=YES", "SPARSE_OK=TRUE"]
     )
-    told = _told(progress, 0.0, 0.2)
-    with _stopped(progress):
+
+    def told(fraction: float, _text: str, _data: object) -> int:
+        progress.update(0.2 * fraction, "Making polygons")
+        return 0 if progress.cancelled() else 1
+
+    try:
         gdal.SieveFilter(band, band.GetMaskBand(), sieved.GetRasterBand(1), least_px, 4, callback=told)
+    except RuntimeError:
+        _go_on(progress)  # is it GDAL that was stopped?
+        raise
     sieved.SetGeoTransform(grid.transform)
     sieved.GetRasterBand(1).SetNoDataValue(0)
     sieved.FlushCache()
     return file
 
 
-def _outlines_and_patches(
-    part: Path,
-    raster: str,
-    grid: Grid,
-    confidence: Callable[[Window], npt.NDArray[np.uint8]],
-    folder: Path,
-    progress: Progress,
-) -> Patches:
-    """Write the outlines, in a thread of GDAL's, and sum up the patches; both stop when one fails."""
-    failed = threading.Event()
-    told = _told(progress, 0.2, 0.7, failed)
-    with _stopped(progress), ThreadPoolExecutor(1, thread_name_prefix="outlines") as pool:
-        outlines = pool.submit(polygonise, part, raster, grid, told)
-        try:
-            strip_rows = max(_STRIP_PIXELS // grid.width, _LEAST_ROWS)
-            patches, rows_m2, source = Patches(grid.width, strip_rows, folder), row_areas_m2(grid), gdal.Open(raster)
-            for row in range(0, grid.height, strip_rows):
-                if outlines.done():
-                    outlines.result()  # raises what ended it
-                go_on(progress)
-                strip = Window(row, 0, min(strip_rows, grid.height - row), grid.width)
-                sure = confidence(strip)
-                sure[sure == PACKED_NODATA] = 0
-                patches.add(source.ReadAsArray(0, row, grid.width, strip.height), sure, rows_m2[strip.slices[0]])
-        except BaseException:
-            failed.set()
-            raise
-        outlines.result()
-    return patches
+def _patches(
+    raster: str, grid: Grid, confidence: Callable[[Window], npt.NDArray[np.uint8]], progress: Progress
+) -> Iterator[Ended]:
+    """Yield the patches of a raster as they end, with confidence from 0 to 1."""
+    patches, rows_m2, source = Patches(grid.width), row_areas_m2(grid), gdal.Open(raster)
+    high = max(_STRIP_PIXELS // grid.width, 1)
+    strips = max(_CHUNK_PIXELS // (high * grid.width), 1)
+    for chunk in _rows_of(Window(0, 0, grid.height, grid.width), strips * high):
+        codes, sure = source.ReadAsArray(0, chunk.row, grid.width, chunk.height), confidence(chunk)
+        sure[sure == PACKED_NODATA] = 0
+        for strip in _rows_of(chunk, high):
+            _go_on(progress)
+            rows = strip.from_origin(chunk).slices[0]
+            ended = patches.add(codes[rows], sure[rows], rows_m2[strip.slices[0]])
+            if ended is not None:
+                yield ended._replace(confidence=ended.confidence * PACKED_SCALE)
+            progress.update((strip.row + strip.height) / grid.height, "Making polygons")
+    ended = patches.end()
+    if ended is not None:
+        yield ended._replace(confidence=ended.confidence * PACKED_SCALE)
 
 
-def _told(progress: Progress, start: float, end: float, failed: threading.Event | None = None) -> Callable[..., int]:
-    """Return a callback for GDAL, which goes on as long as it gives 1."""
-
-    def tell(fraction: float, _text: str, _data: object) -> int:
-        progress.update(start + (end - start) * fraction, "Making polygons")
-        return 0 if progress.cancelled() or (failed is not None and failed.is_set()) else 1
-
-    return tell
+def _rows_of(area: Window, high: int) -> list[Window]:
+    """Return strips of whole rows, from the top down."""
+    bottom = area.row + area.height
+    return [Window(row, area.column, min(high, bottom - row), area.width) for row in range(area.row, bottom, high)]
 
 
-@contextmanager
-def _stopped(progress: Progress) -> Iterator[None]:
-    """Tell that the user stopped GDAL from errors of its own."""
-    try:
-        yield
-    except RuntimeError:
-        go_on(progress)
-        raise
+def _go_on(progress: Progress) -> None:
+    if progress.cancelled():
+        raise Cancelled("The job was stopped before the polygons were written.")
 
 
 @contextmanager
