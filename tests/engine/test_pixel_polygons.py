@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from geodl_qgis_plugin.engine.bands import Band
 from geodl_qgis_plugin.engine.classes import LandClass
-from geodl_qgis_plugin.engine.classification import pixel_blocks, pixel_polygons
+from geodl_qgis_plugin.engine.classification import patches, pixel_blocks, pixel_polygons
 from geodl_qgis_plugin.engine.classification.networks import choose_architecture
 from geodl_qgis_plugin.engine.classification.pixel_polygons import row_areas_m2, write_pixel_polygons
 from geodl_qgis_plugin.engine.errors import Cancelled, OutputError
@@ -38,6 +38,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(pixel_blocks, "CORE_PX", 64)
     monkeypatch.setattr(pixel_polygons, "_STRIP_PIXELS", 150 * 16)
     monkeypatch.setattr(pixel_polygons, "_CHUNK_PIXELS", 150 * 48)
+    monkeypatch.setattr(patches, "_CORNERS", 100)
 
 
 def mapped(folder, grid, **settings):

@@ -8,6 +8,8 @@ that have not ended something is kept: their sums and the corners of their outli
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from .outlines import Corners, Rings, corners_of, joined, rings_of
+
+_CORNERS = 2**17  # whose rings are followed at once
 
 
 class Ended(NamedTuple):
@@ -46,9 +50,9 @@ class Patches:
 
     def add(
         self, codes: npt.NDArray[Any], confidence: npt.NDArray[np.uint8], rows_m2: npt.NDArray[np.float64]
-    ) -> Ended | None:
+    ) -> Iterator[Ended]:
         """
-        Add the next strip; return what ended in it.
+        Add the next strip; yield what ended in it, a part at a time.
 
         Parameters
         ----------
@@ -83,16 +87,15 @@ class Patches:
         number = np.cumsum(is_open) - 1
         self._last_patch, self._sums = number[patch[below]], sums[:, is_open]
         self._last_row, self._row = whole[-1:].copy(), self._row + height
-        if not len(ended.patch):
-            return None
-        rings = rings_of(ended)
         of_patch = np.zeros(count, codes.dtype)
         of_patch[patch] = code
-        pixels, sure, area_m2 = sums[:, rings.patch]
-        return Ended(of_patch[rings.patch], sure / pixels, area_m2, rings)
+        for part in _parts(ended):
+            rings = rings_of(part)
+            pixels, sure, area_m2 = sums[:, rings.patch]
+            yield Ended(of_patch[rings.patch], sure / pixels, area_m2, rings)
 
-    def end(self) -> Ended | None:
-        """Return what was open: a row of nodata below the map ends it."""
+    def end(self) -> Iterator[Ended]:
+        """Yield what was open: a row of nodata below the map ends it."""
         width = self._last_row.shape[1] - 2
         nothing = np.zeros((1, width), self._last_row.dtype)
         return self.add(nothing, nothing.astype(np.uint8), np.zeros(1))
@@ -121,6 +124,16 @@ class Patches:
             grown[number[patch]].append(corners.of(slice(begin, end)))
         self._corners = grown
         return joined(ended)
+
+
+def _parts(corners: Corners) -> list[Corners]:
+    """Return the corners of whole patches, so many at a time that what each takes on the way stays small together."""
+    if len(corners.patch) <= _CORNERS:
+        return [corners] if len(corners.patch) else []
+    corners = corners.of(np.argsort(corners.patch, kind="stable"))
+    first = np.flatnonzero(np.diff(corners.patch, prepend=-1))
+    cuts = first[np.unique(first // _CORNERS, return_index=True)[1]]
+    return [corners.of(slice(*cut)) for cut in itertools.pairwise([*cuts, len(corners.patch)])]
 
 
 def _sums(

@@ -28,7 +28,7 @@ from ..rasters.writer import PACKED_NODATA, PACKED_SCALE, gdal_sentences
 from .patches import Ended, Patches
 from .polygon_layer import LAYER, write_polygons
 
-_STRIP_PIXELS = 2**19  # a patch may be a pixel: what each takes on the way must stay small together
+_STRIP_PIXELS = 2**19
 _CHUNK_PIXELS = 2**24  # read at once: files have blocks that are much higher than a strip
 _DATE = "2000-01-01T00:00:00.000Z"  # the same map gives the same file
 
@@ -124,12 +124,10 @@ def _patches(
         for strip in _rows_of(chunk, high):
             _go_on(progress)
             rows = strip.from_origin(chunk).slices[0]
-            ended = patches.add(codes[rows], sure[rows], rows_m2[strip.slices[0]])
-            if ended is not None:
+            for ended in patches.add(codes[rows], sure[rows], rows_m2[strip.slices[0]]):
                 yield ended._replace(confidence=ended.confidence * PACKED_SCALE)
             progress.update((strip.row + strip.height) / grid.height, "Making polygons")
-    ended = patches.end()
-    if ended is not None:
+    for ended in patches.end():
         yield ended._replace(confidence=ended.confidence * PACKED_SCALE)
 
 
