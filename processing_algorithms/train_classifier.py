@@ -50,9 +50,9 @@ class TrainClassifier(TrainingAlgorithm):
             "<p>The net learns from the training part of the tile set; the validation part decides which state is kept and "
             "when to stop; the test part is seen once, at the end. The report says first whether the net or the forest is the "
             "better of the two there.</p>"
-            "<p>“each pixel” gives every pixel a class, “each tile” one to a whole tile. Where all bands are elevations a "
-            "U-Net is trained, elsewhere several kinds of model, of which the validation part keeps the best. Elevation is "
-            "never learnt as such: the net sees it less its mean nearby, and as lines of sight.</p>"
+            "<p>“each pixel” gives every pixel a class, “each tile” one to a whole tile. Several kinds of model are tried, of "
+            "which the validation part keeps the best; where all bands are elevations these are a U-Net and a forest. "
+            "Elevation is never learnt as such: the net sees it less its mean nearby, and as lines of sight.</p>"
             "<p>Cancelling keeps the best state so far. The same command then goes on from there, as after a crash or a "
             "power cut, to the same net as without the break.</p>"
         )
@@ -66,15 +66,14 @@ class TrainClassifier(TrainingAlgorithm):
             self.ARCHITECTURES,
             self.tr(
                 "What is trained. Automatic tries several and keeps what does best on the validation part, which may be the "
-                "mean of them: forests and nets on tiles; surroundings and a U-Net on pixels, but a U-Net alone where all "
-                "bands are elevations. “unet” is for pixels and sees forms; “surroundings”, for pixels too, are small nets, a "
-                "forest and extra trees on means and spreads in windows to 301 pixels, averaged: the better choice for large "
-                "bodies in noisy predictors. “pooled”, “classic” (with weights for every position of its dense layer) and "
-                "“residual” (deeper; also for tiles of a few pixels) are for tiles. “forest” and “extra trees” are for both: "
-                "many decision trees on the values and their means and spreads in windows of 5 to 121 pixels (on the terrain, "
-                "of an elevation), "
-                "the latter with thresholds drawn at random. They are grown in minutes, and often the better choice where "
-                "training areas are few."
+                "mean of them: forests and nets on tiles; surroundings and a U-Net on pixels, or a U-Net and a forest where "
+                "all bands are elevations. “unet” is for pixels and sees forms; “surroundings”, for pixels too, are small "
+                "nets, a forest and extra trees on means and spreads in windows to 301 pixels, averaged: the better choice for "
+                "large bodies in noisy predictors. “pooled”, “classic” (with weights for every position of its dense layer) "
+                "and “residual” (deeper; also for tiles of a few pixels) are for tiles. “forest” and “extra trees” are for "
+                "both: many decision trees on the values and their means and spreads in windows of 5 to 121 pixels (on the "
+                "terrain, of an elevation), the latter with thresholds drawn at random. They are grown in minutes, and often "
+                "the better choice where training areas are few."
             ),
         )
         self.add_number(

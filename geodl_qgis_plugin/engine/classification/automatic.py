@@ -1,7 +1,8 @@
 """
 The automatic choice for a class for each pixel: by the data, and by what wins on the validation part.
 
-- Where all bands are elevations, form decides: a U-Net, which sees horizons.
+- Where all bands are elevations, form decides: a U-Net, which sees horizons. A forest on the terrain is grown after it, and is
+  kept where it is the better one after all, or the mean of both where that is much better.
 - Elsewhere surroundings are tried first, and a U-Net after them. What is better on the validation part is kept, or the mean of
   both where that is better still. A U-Net that is far behind is given up early.
 """
@@ -21,7 +22,8 @@ from ..rasters.grid import Window
 from ..training_data.tile_set import TileSet
 from .batches import positions_of_codes
 from .course import Standing, score_of_check
-from .networks import EACH_PIXEL, Architecture, ensemble_of, is_surface
+from .metrics import score_of_shares
+from .networks import Architecture, ensemble_of, is_surface
 from .networks.ensemble import Ensemble
 from .pieces import Pieces
 from .prediction import Reading, padded, probabilities_of, reading_of
@@ -32,11 +34,13 @@ from .trained import STOPPED, Trained, Trial
 SURROUNDINGS_SHARE = 0.5  # of the minutes
 _PIXELS = 100_000
 _PATIENCE, _FAR = 0.2, 0.1  # of a U-Net's course; of the mean of accuracy and macro-F1
+FOREST_SHARE = 0.05  # of the minutes, beyond them
+_WORTH_A_MEAN = 0.02  # of the mean of accuracy and macro-F1: a map by both takes longer, and cannot be exported
 
 
-def is_open(task: str, tile_set: TileSet) -> bool:
-    """Whether it takes a trial to know which architecture is the better one."""
-    return task == EACH_PIXEL and not all(is_surface(band) for band in tile_set.bands)
+def surfaces_alone(tile_set: TileSet) -> bool:
+    """Whether all bands are elevations."""
+    return all(is_surface(band) for band in tile_set.bands)
 
 
 class FarBehind(Exception):
@@ -116,7 +120,63 @@ def train_best(
         whole = dataclasses.replace(trial, ended=STOPPED)
     else:
         whole = _finished(surroundings, trial, PartOfProgress(progress, 0.75, 1.0))
-    return whole if weights[1] == 0 else _together([whole, unet_alone], weights)
+    return whole if weights[1] == 0 else _together([whole, unet_alone], weights, "surroundings and U-Net")
+
+
+def better_of(
+    unet: Trained,
+    architecture: Architecture,
+    grow: Callable[[Progress], Trained],
+    tile_set: TileSet,
+    progress: Progress,
+) -> Trained:
+    """
+    Return a U-Net that is trained, or a forest that is grown now, or the mean of both, as the validation part decides.
+
+    A U-Net that is far ahead is not compared pixel by pixel, and one that was stopped not at all.
+
+    Raises
+    ------
+    Cancelled
+        If nobody waits for the result any more.
+    """
+    stopped = dataclasses.replace(unet, ended=STOPPED)
+    if unet.ended == STOPPED or progress.cancelled():
+        return stopped
+    try:
+        forest = grow(PartOfProgress(progress, 0.0, 0.8))
+    except Cancelled:
+        if progress.abandoned():
+            raise
+        return stopped
+    if forest.ended == STOPPED:
+        return stopped
+    if score_of_check(unet.best) > score_of_check(forest.best) + _FAR:
+        tried = tuple(
+            Trial(name, one.best.validation_accuracy, one.best.validation_macro_f1, None, kept=one is unet)
+            for name, one in (("U-Net", unet), ("forest", forest))
+        )
+        return dataclasses.replace(unet, tried=tried)
+    shares, wanted = shares_of([forest, unet], tile_set)
+    mean = weighted(shares, [0.5, 0.5])
+    scores = [score_of_shares(some, wanted) for some in (*shares, mean)]
+    best = 2 if scores[2] > max(scores[:2]) + _WORTH_A_MEAN else int(scores[1] >= scores[0])
+    names = ("forest", "U-Net", "mean of forest and U-Net")
+    tried = tuple(
+        Trial.of(name, some, wanted, kept=number == best)
+        for number, (name, some) in enumerate(zip(names, (*shares, mean)))
+    )
+    progress.message(
+        "On the validation part "
+        + ", ".join(
+            f"{name}: accuracy {one.accuracy:.3f}, macro-F1 {one.macro_f1:.3f}" for name, one in zip(names, tried)
+        )
+        + f". What is kept: {names[best]}."
+    )
+    if best == 2:
+        both = [forest, dataclasses.replace(unet, architecture=architecture)]
+        return dataclasses.replace(_together(both, [0.5, 0.5], "mean of forest and U-Net"), tried=tried)
+    return dataclasses.replace((forest, unet)[best], tried=tried)
 
 
 def _finished(surroundings: SurroundingsTraining, trial: Trained, progress: Progress) -> Trained:
@@ -162,7 +222,7 @@ def _windows(
         yield padded(tiles[0], whole, reading.outer), labels[0], reading
 
 
-def _together(members: list[Trained], weights: list[float]) -> Trained:
+def _together(members: list[Trained], weights: list[float], name: str) -> Trained:
     """Return several trained nets as one; its course is that of the last."""
     architectures = [member.architecture for member in members if member.architecture is not None]
     architecture = ensemble_of(architectures, weights)
@@ -177,7 +237,7 @@ def _together(members: list[Trained], weights: list[float]) -> Trained:
         last.best,
         STOPPED if stopped else last.ended,
         int(net.halo_px),
-        "surroundings and U-Net",
+        name,
         architecture,
         judged,
         tried=last.tried,

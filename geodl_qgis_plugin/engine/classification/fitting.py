@@ -18,14 +18,14 @@ from torch import nn
 from ..environment import one_thread
 from ..errors import SettingsError, TileSetError
 from ..messages import PartOfProgress, Progress
-from ..ranks import Ranks
+from ..ranks import ALONE, Ranks
 from ..run_lock import NAME as LOCK
 from ..run_lock import is_held
 from ..settings import as_dict
 from ..training_data.folds import FEWEST_FOLDS, check_folds
 from ..training_data.tile_set import TileSet
 from .alterations import Alteration
-from .automatic import SURROUNDINGS_SHARE, is_open, train_best
+from .automatic import FOREST_SHARE, SURROUNDINGS_SHARE, better_of, surfaces_alone, train_best
 from .automatic_tiles import best_for_tiles, candidates_for, is_tried
 from .batches import training_tiles
 from .course import News, Standing
@@ -142,8 +142,9 @@ def fit(
             minutes=settings.minutes,
             epochs=settings.epochs,
         )
-    if settings.architecture == "automatic" and ranks.size == 1 and is_open(settings.task, tile_set):
-        return _best(architecture, settings, tile_set, checkpoint, progress, after_check)
+    if settings.architecture == "automatic" and settings.task == EACH_PIXEL and ranks.size == 1:
+        try_several = _unet_or_forest if surfaces_alone(tile_set) else _best
+        return try_several(architecture, settings, tile_set, checkpoint, progress, after_check)
     if architecture.name == "surroundings":
         training = SurroundingsTraining(
             architecture,
@@ -207,6 +208,29 @@ def _best(
         return train(net, tile_set, plan, checkpoint, progress, after_check=after_each)
 
     return train_best(surroundings, unet, train_unet, settings.minutes, tile_set, kept, progress)
+
+
+def _unet_or_forest(
+    unet: Architecture,
+    settings: Settings,
+    tile_set: TileSet,
+    checkpoint: Path,
+    progress: Progress,
+    tell: Callable[[News], None] | None,
+) -> Trained:
+    """Train a U-Net, grow a forest, and keep what is better."""
+
+    def fit_one(name: str, minutes: float, part: Progress) -> Trained:
+        own = dataclasses.replace(settings, architecture=name, minutes=minutes)
+        return fit(architecture_of(own, tile_set), own, tile_set, checkpoint, part, ALONE, tell)
+
+    def grow_forest(part: Progress) -> Trained:
+        architecture = architecture_of(dataclasses.replace(settings, architecture="forest"), tile_set)
+        grown = fit_one("forest", settings.minutes * FOREST_SHARE, part)
+        return dataclasses.replace(grown, architecture=architecture)
+
+    trained = fit_one("unet", settings.minutes, PartOfProgress(progress, 0.0, 0.95))
+    return better_of(trained, unet, grow_forest, tile_set, PartOfProgress(progress, 0.95, 1.0))
 
 
 def plan_of(settings: Settings, architecture: Architecture) -> Plan:

@@ -7,7 +7,8 @@ They see what `networks.statistics` makes of a place. scikit-learn grows them; w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,25 @@ SCORED_PIXELS = 400_000
 _VALIDATION_PIXELS = 100_000
 _CORE_PX = 512
 _TREES_AT_ONCE = 20
+_ALL_STOOD = "all trees stood"
 _WATCHED = 10_000  # validation places, while trees grow
+
+
+class _Grown(NamedTuple):
+    """A forest as it stands beside every net, its seed, and the state of the generator that drew its training samples."""
+
+    net: PixelForest | TileForest
+    seed: int
+    drawn: dict[str, Any]
+
+    def serves(self, seed: int, *, per_pixel: bool) -> bool:
+        """Whether it is the one that would be grown."""
+        whole = self.net.trees.roots.numel() == TREES
+        return whole and self.seed == seed and (self.net.tile_size_px is None) == per_pixel
+
+
+# What was grown to be compared on the validation part, while its set is open: it is not grown again to stand beside the net.
+_grown: WeakKeyDictionary[TileSet, _Grown] = WeakKeyDictionary()
 
 
 class Sample(NamedTuple):
@@ -92,6 +111,7 @@ def grow(
     progress.update(0.0, "Looking at the training part")
     symmetries = _symmetries(net, tile_set, augment)
     features, codes = _gathered(_samples(net, tile_set, "training", TRAINING_PIXELS, random, progress, symmetries))
+    drawn = dict(random.bit_generator.state)
     asked, right = _gathered(_samples(net, tile_set, "validation", _VALIDATION_PIXELS, random, progress))
     standing = _Standing(net, asked, positions_of_codes(tile_set)[right])
 
@@ -105,6 +125,10 @@ def grow(
 
     wanted = positions_of_codes(tile_set)[codes]
     ended = _fit(net, architecture.name, features, wanted, seed, class_weight, len(symmetries), kept, go_on)
+    as_beside = architecture.name == "forest" and class_weight == CLASS_WEIGHT
+    as_beside = as_beside and list(symmetries) == list(_symmetries(net, tile_set, True))
+    if as_beside and ended == _ALL_STOOD:
+        _grown[tile_set] = _Grown(net, seed, drawn)
     learnt, scored = Scored(tile_set), Scored(tile_set)
     learnt.add(net.trees.probabilities(features).T, codes)
     scored.add(net.trees.probabilities(asked).T, right)
@@ -151,7 +175,8 @@ def forest_accuracy(
     """
     Grow a random forest on the training part of a set and score it on ``part``.
 
-    At most 400,000 pixels are scored; for whole tiles all are. ``then`` is given what is predicted.
+    At most 400,000 pixels are scored; for whole tiles all are. ``then`` is given what is predicted. One that `grow` grew on the
+    same set with the same seed is taken as it stands.
     """
     task = EACH_PIXEL if per_pixel else EACH_TILE
     architecture = choose_architecture(
@@ -162,8 +187,12 @@ def forest_accuracy(
         tile_set.tile_size_px,
         spacing_m=spacing_m(tile_set.grid),
     )
-    net: PixelForest | TileForest = architecture.build()  # type: ignore[assignment]
     random = np.random.default_rng([seed, 11])
+    found = _grown.get(tile_set)
+    if found is not None and found.serves(seed, per_pixel=per_pixel):
+        random.bit_generator.state = found.drawn
+        return _scored(found.net, tile_set, part, SCORED_PIXELS, random, progress, then).accuracy
+    net: PixelForest | TileForest = architecture.build()  # type: ignore[assignment]
     symmetries = _symmetries(net, tile_set, True)
     features, codes = _gathered(_samples(net, tile_set, "training", TRAINING_PIXELS, random, progress, symmetries))
     wanted = positions_of_codes(tile_set)[codes]
@@ -224,7 +253,7 @@ def _fit(
         name="trees",
         go_on=more,
     )
-    return why or "all trees stood"
+    return why or _ALL_STOOD
 
 
 def _scored(
