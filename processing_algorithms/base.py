@@ -4,9 +4,11 @@ What all of GeoDL's algorithms share: how they are listed, helped, and handed to
 What only a run needs is imported by the run: everyone who starts QGIS pays for the rest.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from qgis.core import (
+    Qgis,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
@@ -15,6 +17,8 @@ from qgis.core import (
     QgsProcessingOutputRasterLayer,
     QgsProcessingOutputVectorLayer,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterNumber,
 )
 from qgis.PyQt.QtCore import QCoreApplication
 from qgis.PyQt.QtGui import QIcon
@@ -36,6 +40,7 @@ class GeoDLAlgorithm(QgsProcessingAlgorithm):
     NAME = ""
     GROUP_ID = ""
     NEEDS: tuple[str, ...] = ("torch", "sklearn", "safetensors")
+    WHOLE, REAL = Qgis.ProcessingNumberParameterType.Integer, Qgis.ProcessingNumberParameterType.Double
 
     def name(self) -> str:
         """Return the id without ``geodl:``; permanent."""
@@ -76,6 +81,19 @@ class GeoDLAlgorithm(QgsProcessingAlgorithm):
             definition.setFlags(definition.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
         if not self.addParameter(definition):
             raise ValueError(f"{self.NAME}: parameter {name} is defined twice.")
+
+    def add_choice(self, name: str, text: str, choices: Sequence[str], help: str, *, advanced: bool = False) -> None:
+        """Add a choice of words; the first is the default."""
+        parameter = QgsProcessingParameterEnum(
+            name, text, list(choices), defaultValue=choices[0], usesStaticStrings=True
+        )
+        self.add(parameter, help=help, advanced=advanced)
+
+    def add_number(
+        self, name: str, text: str, kind: Any, default: float, help: str, *, advanced: bool = False, **limits: float
+    ) -> None:
+        """Add a number; limits are ``minValue`` and ``maxValue``."""
+        self.add(QgsProcessingParameterNumber(name, text, kind, default, **limits), help=help, advanced=advanced)
 
     def add_output(self, definition: QgsProcessingOutputDefinition) -> None:
         """Add an output that is no destination parameter, such as a number."""

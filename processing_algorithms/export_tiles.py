@@ -30,10 +30,9 @@ class ExportTiles(GeoDLAlgorithm):
     def about(self) -> str:
         """Return further help."""
         return self.tr(
-            "<p>Training, validation and test tiles go into folders of their own. Images are float GeoTIFFs in the "
-            "bands' units, "
-            "NaN where there is no data or where a pixel is hidden from the part; masks hold class codes, 0 where nothing is "
-            "labelled. classes.csv and bands.csv say what the codes and bands are.</p>"
+            "<p>Training, validation and test tiles go into folders of their own. Images are float GeoTIFFs in the bands' "
+            "units, NaN where there is no data or where a pixel is hidden from the part; masks hold class codes, 0 where "
+            "nothing is labelled. classes.csv and bands.csv say what the codes and bands are.</p>"
         )
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:

@@ -61,9 +61,8 @@ class ExtractTiles(GeoDLAlgorithm):
             "every class is in every part where it can be. Training learns from no label in a test block or within the buffer "
             "round one; whether it sees the predictors there, as context, is up to CONTEXT. Statistics for scaling come from "
             "training blocks only.</p>"
-            "<p>Rasters of another CRS, pixel size or extent are warped on the fly to the grid of the first one. "
-            "Names and colours "
-            "of classes are those that the label layer is drawn with.</p>"
+            "<p>Rasters of another CRS, pixel size or extent are warped on the fly to the grid of the first one. Names and "
+            "colours of classes are those that the label layer is drawn with.</p>"
         )
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
@@ -113,9 +112,8 @@ class ExtractTiles(GeoDLAlgorithm):
                 QgsProcessing.SourceType.TypeMapLayer,
             ),
             help=self.tr(
-                "Mapped examples, in any CRS. Pixels without a label are not learnt from; they are no class. "
-                "Where several layers "
-                "have a label for a pixel, the first layer counts."
+                "Mapped examples, in any CRS. Pixels without a label are not learnt from; they are no class. Where several "
+                "layers have a label for a pixel, the first layer counts."
             ),
         )
         self.add(
@@ -123,9 +121,8 @@ class ExtractTiles(GeoDLAlgorithm):
                 self.CLASS_FIELD, self.tr("Class field"), parentLayerParameterName=self.LABELS, optional=True
             ),
             help=self.tr(
-                "Field of a vector layer that names the class, a text or whole numbers. May be left out where "
-                "the layer is drawn "
-                "by categories of a field; not needed for a raster."
+                "Field of a vector layer that names the class, a text or whole numbers. May be left out where the layer is "
+                "drawn by categories of a field; not needed for a raster."
             ),
         )
         self._number(
@@ -152,11 +149,9 @@ class ExtractTiles(GeoDLAlgorithm):
             0.0,
             0,
             help=self.tr(
-                "Side of the blocks that are dealt to training, validation and test, in units of the first "
-                "raster's CRS. 0 takes the "
-                "larger of two tiles and the distance over which the predictors resemble each other, or less if "
-                "that would give "
-                "too few blocks."
+                "Side of the blocks that are dealt to training, validation and test, in units of the first raster's CRS. 0 "
+                "takes the larger of two tiles and the distance over which the predictors resemble each other, or less if that "
+                "would give too few blocks."
             ),
         )
         self._number(
@@ -165,9 +160,8 @@ class ExtractTiles(GeoDLAlgorithm):
             0.0,
             0,
             help=self.tr(
-                "Distance round test blocks that training does not see, in units of the first raster's CRS. The "
-                "wider, the more "
-                "honest the score: near pixels are alike."
+                "Distance round test blocks that training does not see, in units of the first raster's CRS. The wider, the "
+                "more honest the score: near pixels are alike."
             ),
         )
         self._number(
@@ -213,12 +207,10 @@ class ExtractTiles(GeoDLAlgorithm):
             ),
             help=self.tr(
                 "One line a band, in order, to replace what the rasters say: name; unit; kind; values that mean no data. An "
-                "empty part keeps what there is. "
-                "Kinds: scalar, azimuth (aspect in degrees), vector_x and vector_y (its sine and cosine), "
-                "directional (a hillshade "
-                "lit from one side, magnetics that are not reduced to the pole). "
-                "Values that mean no data, with commas between them, are those that the raster does not declare, such as "
-                "-9999 or -32768."
+                "empty part keeps what there is. Kinds: scalar, azimuth (aspect in degrees), vector_x and vector_y (its sine "
+                "and cosine), directional (a hillshade lit from one side, magnetics that are not reduced to the pole). Values "
+                "that mean no data, with commas between them, are those that the raster does not declare, such as -9999 or "
+                "-32768."
             ),
             advanced=True,
         )
@@ -267,9 +259,8 @@ class ExtractTiles(GeoDLAlgorithm):
             self.tr("Split by"),
             ["blocks", "polygons", "random"],
             help=self.tr(
-                "Blocks of space, the label layer's polygons, or single tiles at random. Random is optimistic: "
-                "test tiles lie beside "
-                "training tiles, and the report says so."
+                "Blocks of space, the label layer's polygons, or single tiles at random. Random is optimistic: test tiles lie "
+                "beside training tiles, and the report says so."
             ),
         )
         self._number(

@@ -10,7 +10,6 @@ from qgis.core import (
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
-    QgsProcessingParameterNumber,
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
 )
@@ -39,31 +38,29 @@ class ForecastSeries(SeriesAlgorithm):
     def about(self) -> str:
         """Return further help."""
         return self.tr(
-            "<p>Give all rows that there are, not only the latest: what is normal at a station is worked out from "
-            "them. Rows may have "
-            "been appended since training, and stations may be new. The forecast begins after the last step of the input.</p>"
-            "<p>Points are coloured by anomaly, and the larger they are the less certain. Hold the mouse over one "
-            "(with map tips on) "
-            "for its chart.</p>"
+            "<p>Give all rows that there are, not only the latest: what is normal at a station is worked out from them. Rows "
+            "may have been appended since training, and stations may be new. The forecast begins after the last step of the "
+            "input.</p>"
+            "<p>Points are coloured by anomaly, and the larger they are the less certain. Hold the mouse over one (with map "
+            "tips on) for its chart.</p>"
         )
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
         """Define the parameters."""
-        whole = QgsProcessingParameterNumber.Type.Integer
         self.add(
             QgsProcessingParameterFile(self.MODEL, self.tr("Model"), extension="geodl"),
             help=self.tr("A model made by “Train forecaster”."),
         )
         self.add_series()
         self.add_horizon(self.tr("How many steps to forecast, at most as many as in training. 0: as many."))
-        self.add(
-            QgsProcessingParameterNumber(
-                self.HISTORY, self.tr("Past steps in the layer"), whole, defaultValue=-1, minValue=-1
-            ),
-            help=self.tr(
-                "Measured steps before the forecast that are put into the layer. -1: some that suit the step."
-            ),
+        self.add_number(
+            self.HISTORY,
+            self.tr("Past steps in the layer"),
+            self.WHOLE,
+            -1,
+            self.tr("Measured steps before the forecast that are put into the layer. -1: some that suit the step."),
             advanced=True,
+            minValue=-1,
         )
         self.add(
             QgsProcessingParameterString(self.VARIABLE, self.tr("Variable"), optional=True),

@@ -39,10 +39,9 @@ class GridPoints(GeoDLAlgorithm):
     def about(self) -> str:
         """Return further help."""
         return self.tr(
-            "<p>The points of each pixel are replaced by their median, and the medians are interpolated. Tables (CSV, "
-            "also .xz, .gz "
-            "and .zip) may be given by their path: columns called longitude and latitude, easting and northing or x and y are "
-            "found, others can be named.</p>"
+            "<p>The points of each pixel are replaced by their median, and the medians are interpolated. Tables (CSV, also "
+            ".xz, .gz and .zip) may be given by their path: columns called longitude and latitude, easting and northing or x "
+            "and y are found, others can be named.</p>"
         )
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:

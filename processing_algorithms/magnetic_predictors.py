@@ -39,9 +39,8 @@ class MagneticPredictors(GeoDLAlgorithm):
     def about(self) -> str:
         """Return further help."""
         return self.tr(
-            "<p>Give the direction of the Earth's field as INCLINATION and DECLINATION, or the survey's DATE, for which "
-            "the IGRF "
-            "tells it at the grid's centre. Holes are filled for the filters and are holes again in the output.</p>"
+            "<p>Give the direction of the Earth's field as INCLINATION and DECLINATION, or the survey's DATE, for which the "
+            "IGRF tells it at the grid's centre. Holes are filled for the filters and are holes again in the output.</p>"
             "<p>Near the magnetic equator (inclination below 20°) a field reduced to the pole has stripes along the "
             "declination: use the total gradient there.</p>"
         )

@@ -6,10 +6,8 @@ from qgis.core import (
     QgsProcessing,
     QgsProcessingContext,
     QgsProcessingFeedback,
-    QgsProcessingParameterEnum,
     QgsProcessingParameterField,
     QgsProcessingParameterFile,
-    QgsProcessingParameterNumber,
     QgsProcessingParameterString,
     QgsProcessingParameterVectorLayer,
 )
@@ -71,10 +69,13 @@ class SeriesAlgorithm(GeoDLAlgorithm):
 
     def add_horizon(self, help: str) -> None:
         """Add the horizon."""
-        whole = QgsProcessingParameterNumber.Type.Integer
-        self.add(
-            QgsProcessingParameterNumber(self.HORIZON, self.tr("Horizon (steps)"), whole, defaultValue=0, minValue=0),
-            help=help,
+        self.add_number(
+            self.HORIZON,
+            self.tr("Horizon (steps)"),
+            self.WHOLE,
+            0,
+            help,
+            minValue=0,
         )
 
     def add_reading(self) -> None:
@@ -133,15 +134,11 @@ class SeriesAlgorithm(GeoDLAlgorithm):
                 help=help if default else self._or_as_trained(help),
                 advanced=True,
             )
-        self.add(
-            QgsProcessingParameterEnum(
-                self.DUPLICATES,
-                self.tr("Rows of the same station and time"),
-                ["refuse", "mean", "first"],
-                defaultValue="refuse",
-                usesStaticStrings=True,
-            ),
-            help=self.tr("Refuse them, take their mean, or the first."),
+        self.add_choice(
+            self.DUPLICATES,
+            self.tr("Rows of the same station and time"),
+            ("refuse", "mean", "first"),
+            self.tr("Refuse them, take their mean, or the first."),
             advanced=True,
         )
 

@@ -6,9 +6,7 @@ from qgis.core import (
     QgsProcessing,
     QgsProcessingOutputNumber,
     QgsProcessingParameterBoolean,
-    QgsProcessingParameterEnum,
     QgsProcessingParameterFileDestination,
-    QgsProcessingParameterNumber,
     QgsProcessingParameterVectorDestination,
 )
 
@@ -40,11 +38,9 @@ class TrainForecaster(SeriesAlgorithm):
             "<p>Give a point layer with one feature a station and time; or a table and, under STATIONS, the points; or a wide "
             "table with a column a date (leave TIME_FIELD empty); or, under NETCDF, a CF NetCDF station file. The step, from "
             "hours to years, and the season are found and told.</p>"
-            "<p>What is normal for the place and the season is taken off first; a ridge regression and a small LSTM, "
-            "one for all "
-            "stations, forecast what is left. A lead time at which earlier origins show no skill gets the best "
-            "baseline instead. "
-            "The report compares with persistence, the last season and climatology at rolling origins that the model "
+            "<p>What is normal for the place and the season is taken off first; a ridge regression and a small LSTM, one for "
+            "all stations, forecast what is left. A lead time at which earlier origins show no skill gets the best baseline "
+            "instead. The report compares with persistence, the last season and climatology at rolling origins that the model "
             "never saw.</p>"
         )
 
@@ -80,54 +76,46 @@ class TrainForecaster(SeriesAlgorithm):
         self.add_output(QgsProcessingOutputNumber("COVERAGE", self.tr("Share of values inside the 90 % intervals")))
 
     def _how(self) -> None:
-        self.add(
-            QgsProcessingParameterEnum(
-                self.QUANTITY, self.tr("Values are"), ["mean", "sum"], defaultValue="mean", usesStaticStrings=True
-            ),
-            help=self.tr(
+        self.add_choice(
+            self.QUANTITY,
+            self.tr("Values are"),
+            ("mean", "sum"),
+            self.tr(
                 "Means over a step (temperature, level) or sums (rain, sunshine). Sums are forecast as square roots."
             ),
         )
-        self.add(
-            QgsProcessingParameterEnum(
-                self.ARCHITECTURE,
-                self.tr("Architecture"),
-                ["anomaly", "classic"],
-                defaultValue="anomaly",
-                usesStaticStrings=True,
-            ),
-            help=self.tr(
-                "anomaly: climatology, ridge and a small LSTM on anomalies, with a skill gate. classic: the LSTM of "
-                "50 units of the "
-                "textbooks, to compare with; it is seldom better than climatology."
+        self.add_choice(
+            self.ARCHITECTURE,
+            self.tr("Architecture"),
+            ("anomaly", "classic"),
+            self.tr(
+                "anomaly: climatology, ridge and a small LSTM on anomalies, with a skill gate. classic: the LSTM of 50 units "
+                "of the textbooks, to compare with; it is seldom better than climatology."
             ),
         )
 
     def _advanced(self) -> None:
-        whole = QgsProcessingParameterNumber.Type.Integer
-        self.add(
-            QgsProcessingParameterNumber(
-                self.INPUT_LENGTH, self.tr("Input length (steps)"), whole, defaultValue=0, minValue=0
-            ),
-            help=self.tr(
-                "How many past steps the model sees. 0: a year of months, two weeks of days, two days of hours."
-            ),
+        self.add_number(
+            self.INPUT_LENGTH,
+            self.tr("Input length (steps)"),
+            self.WHOLE,
+            0,
+            self.tr("How many past steps the model sees. 0: a year of months, two weeks of days, two days of hours."),
+            advanced=True,
+            minValue=0,
+        )
+        self.add_choice(
+            self.STEP,
+            self.tr("Step"),
+            STEPS,
+            self.tr("Brings values to a longer or regular step, as means or sums. found: the step of the data."),
             advanced=True,
         )
-        self.add(
-            QgsProcessingParameterEnum(self.STEP, self.tr("Step"), STEPS, defaultValue="found", usesStaticStrings=True),
-            help=self.tr("Brings values to a longer or regular step, as means or sums. found: the step of the data."),
-            advanced=True,
-        )
-        self.add(
-            QgsProcessingParameterEnum(
-                self.TRANSFORM,
-                self.tr("Transform"),
-                ["auto", "none", "sqrt"],
-                defaultValue="auto",
-                usesStaticStrings=True,
-            ),
-            help=self.tr(
+        self.add_choice(
+            self.TRANSFORM,
+            self.tr("Transform"),
+            ("auto", "none", "sqrt"),
+            self.tr(
                 "auto takes the square root of sums, and of other values where none is negative and the root is less skewed."
             ),
             advanced=True,
@@ -139,27 +127,31 @@ class TrainForecaster(SeriesAlgorithm):
             help=self.tr("May help where the stations cover several climates."),
             advanced=True,
         )
-        self.add(
-            QgsProcessingParameterNumber(self.ORIGINS, self.tr("Scored origins"), whole, defaultValue=0, minValue=0),
-            help=self.tr("How many rolling origins are scored, in the last quarter of the record. 0: up to 24."),
+        self.add_number(
+            self.ORIGINS,
+            self.tr("Scored origins"),
+            self.WHOLE,
+            0,
+            self.tr("How many rolling origins are scored, in the last quarter of the record. 0: up to 24."),
             advanced=True,
+            minValue=0,
         )
-        self.add(
-            QgsProcessingParameterEnum(
-                self.COMPARE,
-                self.tr("Compare with ETS and ARIMA"),
-                ["auto", "yes", "no"],
-                defaultValue="auto",
-                usesStaticStrings=True,
-            ),
-            help=self.tr(
+        self.add_choice(
+            self.COMPARE,
+            self.tr("Compare with ETS and ARIMA"),
+            ("auto", "yes", "no"),
+            self.tr(
                 "ETS and ARIMA of the Python package statsforecast at the same origins. auto: where it is installed, ETS with "
                 "up to 400 stations and ARIMA with up to 40. yes: with all of them, which may take long."
             ),
             advanced=True,
         )
-        self.add(
-            QgsProcessingParameterNumber(self.SEED, self.tr("Seed"), whole, defaultValue=0, minValue=0),
-            help=self.tr("The same seed gives the same model on the same machine."),
+        self.add_number(
+            self.SEED,
+            self.tr("Seed"),
+            self.WHOLE,
+            0,
+            self.tr("The same seed gives the same model on the same machine."),
             advanced=True,
+            minValue=0,
         )

@@ -1,15 +1,11 @@
 """The parameters that training a classifier and tuning one share."""
 
-from typing import Any
-
 from qgis.core import (
     Qgis,
     QgsProcessingOutputNumber,
     QgsProcessingParameterBoolean,
-    QgsProcessingParameterEnum,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
-    QgsProcessingParameterNumber,
 )
 
 from .base import GeoDLAlgorithm
@@ -22,20 +18,6 @@ class TrainingAlgorithm(GeoDLAlgorithm):
     SEED, PRECISION, FOREST, RESUME, OUTPUT, REPORT = "SEED", "PRECISION", "FOREST", "RESUME", "OUTPUT", "REPORT"
     TASKS = ("each pixel", "each tile")
     PRECISIONS = ("automatic", "float32", "bfloat16")
-    WHOLE, REAL = Qgis.ProcessingNumberParameterType.Integer, Qgis.ProcessingNumberParameterType.Double
-
-    def add_choice(self, name: str, text: str, choices: tuple[str, ...], help: str, *, advanced: bool = False) -> None:
-        """Add a choice of words; the first is the default."""
-        parameter = QgsProcessingParameterEnum(
-            name, text, list(choices), defaultValue=choices[0], usesStaticStrings=True
-        )
-        self.add(parameter, help=help, advanced=advanced)
-
-    def add_number(
-        self, name: str, text: str, kind: Any, default: float, help: str, *, advanced: bool = False, **limits: float
-    ) -> None:
-        """Add a number; limits are ``minValue`` and ``maxValue``."""
-        self.add(QgsProcessingParameterNumber(name, text, kind, default, **limits), help=help, advanced=advanced)
 
     def add_switch(self, name: str, text: str, default: bool, help: str) -> None:
         """Add an advanced yes or no."""
