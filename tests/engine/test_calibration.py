@@ -19,9 +19,6 @@ from geodl_qgis_plugin.engine.classification.trust_report import trust_sections
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.reports.page import Page
 
-from .test_tile_set import extract
-from .test_training import rule
-
 
 def _drawn(count=20_000, classes=4, seed=0):
     """Return logits, and classes drawn with the probabilities that they give: perfectly calibrated."""
@@ -43,12 +40,6 @@ def test_a_net_that_is_always_right_gets_no_wild_temperature():
     """Nothing bounds its confidence but the limit."""
     logits = np.eye(3)[np.arange(300) % 3]
     assert fit_temperature(logits, np.arange(300) % 3) == pytest.approx(0.1, rel=0.01)
-
-
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rule")
-    return extract(folder / "set", **rule(folder))
 
 
 def test_the_expected_error_is_the_mean_gap(tiles):

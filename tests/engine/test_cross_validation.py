@@ -15,8 +15,7 @@ from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.model_file import read_model
 
-from .test_tile_set import extract
-from .test_training import rule, train
+from .test_training import train
 
 torch.set_num_threads(1)
 OPTIONS = {"cross_validation": 3, "epochs": 1, "forest": True}
@@ -28,12 +27,6 @@ def small_forests():
     before, forest.TREES = forest.TREES, 20
     yield
     forest.TREES = before
-
-
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rule")
-    return extract(folder / "set", **rule(folder))
 
 
 @pytest.fixture(scope="module")

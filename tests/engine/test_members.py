@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from geodl_qgis_plugin.engine.classification import training
 from geodl_qgis_plugin.engine.classification.classifier import load_classifier
 from geodl_qgis_plugin.engine.classification.course import Check
 from geodl_qgis_plugin.engine.classification.members import together
@@ -14,24 +13,11 @@ from geodl_qgis_plugin.engine.classification.trained import Trained
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.model_file import read_model
 
-from .test_tile_set import extract
-from .test_training import After, rule, same_weights, train
+from .test_training import After, same_weights, train
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("checks_after_every_epoch")
 OPTIONS = {"ensemble": 2, "epochs": 2}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def checks_after_every_epoch():
-    before, training.FEWEST_BATCHES_BETWEEN_CHECKS = training.FEWEST_BATCHES_BETWEEN_CHECKS, 1
-    yield
-    training.FEWEST_BATCHES_BETWEEN_CHECKS = before
-
-
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rule")
-    return extract(folder / "set", **rule(folder))
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,8 @@ from geodl_qgis_plugin.engine.classification.prediction import (
 from geodl_qgis_plugin.engine.errors import ModelFileError, SettingsError
 from geodl_qgis_plugin.engine.rasters.grid import Window
 
+from .models import unsettled
+
 torch.set_num_threads(1)  # the nets here are small: a second thread costs more than it brings
 
 DEM, SLOPE = Band("dem", "m"), Band("slope", "degree")
@@ -45,19 +47,7 @@ UNETS = {
 
 def network(architecture, seed=0):
     """Return a net whose weights and batch norms are those of no fresh net, ready for maps."""
-    torch.manual_seed(seed)
-    net = architecture.build()
-    with torch.no_grad():
-        for module in net.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.3)
-                module.running_var.uniform_(0.5, 2)
-                module.weight.uniform_(0.5, 2)
-                module.bias.normal_(0, 0.3)
-    net.intake.offset.fill_(3.0)
-    net.intake.scale.fill_(2.0)
-    net.intake.derived_scale.uniform_(0.5, 2.0)
-    return ready_for_maps(net)
+    return ready_for_maps(unsettled(architecture, architecture.bands, seed))
 
 
 def raster(height, width, seed=0, holes=True):

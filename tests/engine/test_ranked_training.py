@@ -20,8 +20,7 @@ from geodl_qgis_plugin.engine.ranks import Ranks
 from geodl_qgis_plugin.engine.training_data.tile_set import TileSet
 
 from .own_name import needs_own_name
-from .test_tile_set import extract
-from .test_training import QUICK, rule
+from .test_training import QUICK
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this PyTorch has no torch.distributed")
@@ -78,12 +77,6 @@ def stepped(folder, ranks):
     weight = float(ranks.sum(np.array([steps.weight(batch)]))[0])
     found = steps.take(batch, weight, 0, SilentProgress())
     return found, {name: tensor.numpy() for name, tensor in net.state_dict().items()}
-
-
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranked")
-    return extract(folder / "set", **rule(folder))
 
 
 @needs_own_name

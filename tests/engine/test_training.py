@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from geodl_qgis_plugin.engine.classification import training
 from geodl_qgis_plugin.engine.classification.batches import Batches
 from geodl_qgis_plugin.engine.classification.forest import forest_accuracy
 from geodl_qgis_plugin.engine.classification.losses import class_weights
@@ -27,6 +26,7 @@ from .planted import write_raster
 from .test_tile_set import UTM, extract
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("checks_after_every_epoch")
 SIDE = 128
 QUICK = {
     "architecture": "unet",
@@ -56,20 +56,6 @@ def rule(folder, *, rare=False, side=SIDE):
         "block_size": 960.0,
         "buffer": 60.0,
     }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def checks_after_every_epoch():
-    """Look at the validation part after every epoch, though epochs are short."""
-    before, training.FEWEST_BATCHES_BETWEEN_CHECKS = training.FEWEST_BATCHES_BETWEEN_CHECKS, 1
-    yield
-    training.FEWEST_BATCHES_BETWEEN_CHECKS = before
-
-
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rule")
-    return extract(folder / "set", **rule(folder))
 
 
 @pytest.fixture(scope="module")

@@ -15,17 +15,14 @@ import torch
 
 optuna = pytest.importorskip("optuna")
 
-from geodl_qgis_plugin.engine.classification import training
 from geodl_qgis_plugin.engine.classification.study import begun, finished, is_wanted, open_study, revive
 from geodl_qgis_plugin.engine.errors import Cancelled, OutputError, SettingsError
 from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.model_file import read_model
 
-from .test_tile_set import extract
-from .test_training import rule
-
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("checks_after_every_epoch")
 ROOT = Path(__file__).resolve().parents[2]
 # The engine, with a checkpoint after every batch, that kills itself in its third trial before the batch that it is told;
 # told -1, its first trial waits until another process has begun one.
@@ -52,19 +49,6 @@ def counted(self, *arguments):
 tuning_job._Tuning._value, steps.Steps.take = begun, counted
 sys.exit(__main__.main(sys.argv[2:]))
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def checks_after_every_epoch():
-    before, training.FEWEST_BATCHES_BETWEEN_CHECKS = training.FEWEST_BATCHES_BETWEEN_CHECKS, 1
-    yield
-    training.FEWEST_BATCHES_BETWEEN_CHECKS = before
-
-
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tuning")
-    return extract(folder / "set", **rule(folder))
 
 
 def settings(tiles, folder, **options):

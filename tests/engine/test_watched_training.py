@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from geodl_qgis_plugin.engine.classification import batch_size, forest, live_report, training
+from geodl_qgis_plugin.engine.classification import batch_size, forest, live_report
 from geodl_qgis_plugin.engine.classification.batch_size import automatic_batch_size, saved_bytes
 from geodl_qgis_plugin.engine.classification.devices import Compute
 from geodl_qgis_plugin.engine.classification.networks import choose_architecture
@@ -13,22 +13,11 @@ from geodl_qgis_plugin.engine.errors import GeoDLError
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.model_file import read_model
 
-from .test_tile_set import extract
-from .test_training import rule, same_weights, train
+from .test_training import same_weights, train
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("checks_after_every_epoch")
 CPU = Compute(torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("watched")
-    return extract(folder / "set", **rule(folder))
-
-
-@pytest.fixture(autouse=True)
-def checks_after_every_epoch(monkeypatch):
-    monkeypatch.setattr(training, "FEWEST_BATCHES_BETWEEN_CHECKS", 1)
 
 
 class Looking(SilentProgress):
