@@ -102,7 +102,7 @@ def test_polygons_of_another_crs(tmp_path, epsg):
     progress = SilentProgress()
     result = run(settings, progress)
     assert result["accuracy"] == pytest.approx((400 + 60) / 500)
-    assert any("Only the map has gneiss" in text for text in progress.warnings)
+    assert any("Only the map shows gneiss" in text for text in progress.warnings)
     assert any("empty class field" in text for text in progress.warnings)
     dataset = gdal.OpenEx(str(tmp_path / "m.gpkg"))
     rows = {row["reference"]: row["mapped granite"] for row in dataset.GetLayer(0)}

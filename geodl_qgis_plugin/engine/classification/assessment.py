@@ -160,7 +160,7 @@ def _tell(match: ClassMatch, reference: Labels, progress: Progress) -> None:
         (match.only_mapped, "map", "reference"),
     ):
         if names:
-            progress.warning(f"Only the {here} has {_listed(names)}; no class of the {there} has that name.")
+            progress.warning(f"Only the {here} shows {_listed(names)}; the {there} has no pixel of such a name.")
 
 
 def _listed(names: Sequence[str]) -> str:
