@@ -8,7 +8,9 @@ from sklearn.ensemble import RandomForestClassifier
 from geodl_qgis_plugin.engine.bands import Band
 from geodl_qgis_plugin.engine.classification import networks, pixel_blocks
 from geodl_qgis_plugin.engine.classification.classification_job import Settings, prepare
+from geodl_qgis_plugin.engine.classification.classifier import load_classifier
 from geodl_qgis_plugin.engine.classification.networks import EACH_PIXEL, EACH_TILE, Architecture, ensemble_of
+from geodl_qgis_plugin.engine.classification.networks.core import logits_of_core
 from geodl_qgis_plugin.engine.classification.networks.trees import Trees
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.rasters.grid import Grid
@@ -129,3 +131,23 @@ def test_tiles_that_slide_are_those_one_by_one(model, tmp_path, seed):
                 logits = work.model.net(torch.from_numpy(np.ascontiguousarray(tile))[None])[0, :, 0, 0]
             expected[:, row, column] = torch.softmax(logits, dim=0).numpy()
     assert_same_map(found, expected)
+
+
+def part_of(length, generator):
+    """Return a part of a length, often one that begins or ends at its end or a pixel or two from it."""
+    ends = [0, 1, 2, length - 2, length - 1, length, *generator.integers(0, length, 6)]
+    first, last = np.sort(generator.choice(np.unique(ends), 2, replace=False))
+    return slice(int(first), int(last))
+
+
+@every(EACH_PIXEL)
+def test_a_core_has_the_logits_of_the_whole_window(model):
+    """However the halo lies round it, and at the edges of the window, where nothing is beyond: what is left out is not seen."""
+    net, generator = load_classifier(model).net, np.random.default_rng(0)
+    values = torch.from_numpy(raster(64, 56, 3))[None]
+    with torch.inference_mode():
+        whole = torch.softmax(net(values), dim=1)
+        for _ in range(25):
+            core = part_of(64, generator), part_of(56, generator)
+            alone = torch.softmax(logits_of_core(net, values, core), dim=1)
+            torch.testing.assert_close(alone, whole[:, :, core[0], core[1]], rtol=0, atol=1e-5)

@@ -144,7 +144,7 @@ def test_fast_maps_nearly_the_same(good, tmp_path):
     net = load_classifier(good / "m.geodl", fast=True).net.net
     kinds = {name: weights.dtype for name, weights in net.named_parameters()}
     assert kinds["head.weight"] is kinds["pixel.0.0.weight"] is torch.float32
-    assert kinds["stem.weight"] is kinds["down.0.0.0.weight"] is torch.bfloat16
+    assert kinds["stem.weight"] is kinds["down.0.0.weight"] is torch.bfloat16
     assert told == ("float32" if any("bfloat16" in text for text in progress.warnings) else "bfloat16")
 
 

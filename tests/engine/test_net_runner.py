@@ -176,10 +176,10 @@ def test_a_map_with_several_windows_at_once(tmp_path, monkeypatch, task):
 
     original = NetRunner._run
 
-    def scarce(self, given):
+    def scarce(self, given, core=None):
         if given.shape[0] * given.shape[2] * given.shape[3] > 12_000:
             raise torch.cuda.OutOfMemoryError("out of memory")
-        return original(self, given)
+        return original(self, given, core)
 
     monkeypatch.setattr(NetRunner, "expect", lambda self, *_: setattr(self, "at_once", 5))
     monkeypatch.setattr(NetRunner, "_run", scarce)

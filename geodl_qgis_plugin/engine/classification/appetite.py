@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -10,12 +11,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .devices import device_of
+from .networks.core import logits_of_core
 from .prediction import up_to_multiple
 
-TRIAL_PX = 256
+TRIAL_PX, _TRIAL_MARGIN = 256, 0.06  # as much of a window is halo, to each side
 # What the heap takes for each byte that tensors take: freed pieces of other sizes lie between them (docs/benchmarks.md).
-_HEAP_SHARE = 1.8
-_LEAST_BYTES_PX = 300.0  # for nets that other libraries compute, whose tensors are not seen
+# Where numbers are half as long oneDNN's own copies weigh more.
+_HEAP_SHARE, _HEAP_SHARE_FAST = 1.8, 2.3
+_LEAST_BYTES_PX = 160.0
 SMALLEST_PX, _LARGEST_PX = 192**2, 1536**2
 
 
@@ -30,16 +33,28 @@ def bytes_per_pixel(net: nn.Module, bands: int) -> float:
 
 
 def _tried(net: nn.Module, bands: int) -> float:
+    """Try a net in a thread of its own, which keeps no room from before; see `networks.room`."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_bytes_in_this_thread, net, bands).result()
+
+
+def _bytes_in_this_thread(net: nn.Module, bands: int) -> float:
     side = up_to_multiple(TRIAL_PX, int(net.stride))  # type: ignore[arg-type]
     values = torch.zeros(1, bands, side, side, device=device_of(net))
+    margin = int(_TRIAL_MARGIN * side)
+    core = slice(margin, side - margin)
     with torch.no_grad(), _Tensors() as tensors:
-        net(values)
-    return max(float(tensors.most_bytes) / side**2, _LEAST_BYTES_PX)
+        logits_of_core(net, values, (core, core))
+    told = [
+        float(getattr(part, "bytes_px", 0.0)) for part in net.modules()
+    ]  # by what other libraries compute: it is not seen
+    return max(float(tensors.most_bytes) / side**2, _LEAST_BYTES_PX, *told)
 
 
 def largest_window_px(net: nn.Module, bands: int, budget_bytes: float) -> int:
     """Return how many pixels a window may have, halo included."""
-    each = bytes_per_pixel(net, bands) * _HEAP_SHARE
+    fast = any(weight.dtype == torch.bfloat16 for weight in net.parameters())
+    each = bytes_per_pixel(net, bands) * (_HEAP_SHARE_FAST if fast else _HEAP_SHARE)
     return int(min(max(budget_bytes / each, SMALLEST_PX), _LARGEST_PX))
 
 

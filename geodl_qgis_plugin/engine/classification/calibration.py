@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..messages import Progress
 from ..training_data.tile_set import TileSet
 from .batches import positions_of_codes
+from .networks.core import Core, logits_of_core
 from .scoring import Predicted, predictions
 
 BINS = 15
@@ -44,6 +45,10 @@ class Calibrated(nn.Module):
         """Return calibrated logits."""
         logits: Tensor = self.net(values, derived) / self.temperature
         return logits
+
+    def of_core(self, values: Tensor, core: Core) -> Tensor:
+        """Return calibrated logits of a window's core; see `logits_of_core`."""
+        return logits_of_core(self.net, values, core) / self.temperature
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -22,11 +23,13 @@ from ..messages import Progress, SilentProgress
 from ..rasters.grid import Window
 from .appetite import bytes_per_pixel
 from .devices import Compute, best_device, free_bytes, is_out_of_memory
+from .networks.core import Core, Part, logits_of_core
 from .prediction import Reading, up_to_multiple
 
 Values = npt.NDArray[np.float32]
 _MOST_AT_ONCE = 16
 _SHARE_OF_FREE = 0.5
+_STRIP_ROWS = 16
 
 
 class PixelWindow(NamedTuple):
@@ -146,20 +149,27 @@ class NetRunner:
 
     def _cores(self, windows: Sequence[PixelWindow]) -> list[Values]:
         values = windows[0].values[None] if len(windows) == 1 else np.stack([window.values for window in windows])
+        cores = [Part.of_core(reading.core.from_origin(reading.outer).slices) for reading, _ in windows]
+        all_of_them = functools.reduce(Part.joined, cores)
+        whole = Part(0, values.shape[2], 0, values.shape[3])
         results = []
-        for logits, (reading, _) in zip(self._run(values), windows):
-            rows, columns = reading.core.from_origin(reading.outer).slices
-            results.append(torch.softmax(logits[:, rows, columns].float(), dim=0).cpu().numpy())
+        for logits, core in zip(self._run(values, all_of_them.within(whole)), cores):
+            rows, columns = core.within(all_of_them)
+            results.append(_softmax(logits[:, rows, columns]).numpy())
         return results
 
-    def _run(self, values: Values) -> Tensor:
+    def _run(self, values: Values, core: Core | None = None) -> Tensor:
+        """Return logits of windows, or of their core."""
         given = torch.from_numpy(values).to(self.compute.device)
         if self.compute.device.type == "cpu":
-            logits: Tensor = self.net(given)
-            return logits
+            return self._logits_of(given, core)
         with self.compute.precision():
-            logits = self.net(given)
+            logits = self._logits_of(given, core)
         return logits.float()
+
+    def _logits_of(self, given: Tensor, core: Core | None) -> Tensor:
+        logits: Tensor = self.net(given) if core is None else logits_of_core(self.net, given, core)
+        return logits
 
     def _leave_device(self, trouble: str) -> None:
         """Go on with the processor, which mostly has more memory."""
@@ -216,6 +226,17 @@ def _movable(net: nn.Module) -> list[nn.Module]:
 
 def _has_movable(net: nn.Module) -> bool:
     return any(True for module in _movable(net) for _ in module.parameters(recurse=False))
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Return probabilities (class, row, column) in the main memory; a processor makes them strip by strip, without copies."""
+    if logits.device.type != "cpu":
+        return torch.softmax(logits.float(), dim=0).cpu()
+    result = torch.empty(logits.shape)
+    for top in range(0, logits.shape[1], _STRIP_ROWS):
+        strip = slice(top, top + _STRIP_ROWS)
+        result[:, strip] = torch.softmax(logits[:, strip].float(), dim=0)
+    return result
 
 
 def _alike(windows: Sequence[PixelWindow], most: int) -> Sequence[PixelWindow]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..environment import trim_memory
 from ..rasters.grid import Window
 from ..rasters.stack import Stack
 from .appetite import SMALLEST_PX, largest_window_px
@@ -21,7 +22,8 @@ from .net_runner import PixelWindow
 from .prediction import Reading, padded, reading_of, up_to_multiple
 
 CORE_PX = 0  # side of a block; 0 makes them as large as the memory that a window may take allows
-BUDGET_BYTES = 340 * 2**20  # of a window's tensors, of which there are two at once
+BUDGET_BYTES = 335 * 2**20  # of a window's tensors, of which there are two at once
+_LEAST_CORE_PX = 96  # of a window: of many bands, or with a wide halo, more memory is taken rather
 _CACHE_BYTES = 64 * 2**20  # of GDAL, for rasters in tiles
 
 
@@ -74,7 +76,9 @@ class PixelBlocks(BlockWork):
             return lattice(*place, (CORE_PX + 2 * halo) ** 2)
         if (area.height + 2 * halo) * (area.width + 2 * halo) <= SMALLEST_PX:
             return lattice(*place, SMALLEST_PX)
-        return lattice(*place, largest_window_px(self.model.net, len(stack.bands), BUDGET_BYTES))
+        most = largest_window_px(self.model.net, len(stack.bands), BUDGET_BYTES)
+        trim_memory(0)  # of what the net was tried with
+        return lattice(*place, max(most, (2 * halo + _LEAST_CORE_PX) ** 2))
 
     def read(self, block: Block) -> _Given:
         """Read a window with its halo."""

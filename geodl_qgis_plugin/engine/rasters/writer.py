@@ -113,7 +113,9 @@ def class_map(
         band.SetNoDataValue(0)
         _set_classes(band, classes)
 
-    layout = _Layout(grid, 1, kind, "MODE", 0.4, prepare, {})
+    layout = _Layout(
+        grid, 1, kind, "MODE", 0.4, prepare, {"LEVEL": "3"}
+    )  # half the time of the usual 6, a tenth larger
     style = class_raster_qml(classes)
     with _map(
         Path(path), layout, lambda codes: codes.astype(dtype, copy=False), style, metadata, progress, part_key
@@ -159,9 +161,8 @@ def value_map(
                 target.SetScale(PACKED_SCALE)
                 target.SetOffset(0.0)
 
-    options = {"PREDICTOR": "YES"}
-    if not packed:
-        options["LEVEL"] = "1"  # noise compresses badly whatever the effort: half the time for a few per cent of size
+    # Noise compresses badly whatever the effort: half the time for a few per cent of size.
+    options = {"PREDICTOR": "YES", "LEVEL": "1"}
     layout = _Layout(grid, len(bands), gdal.GDT_Byte if packed else gdal.GDT_Float32, "AVERAGE", 1.5, prepare, options)
     if limits is None and packed:
         limits = (0.0, 1.0)

@@ -89,6 +89,9 @@ class Guest(nn.Module):
         What it sees where there is no data, in each band's own units; NaN for one that masks nodata itself.
     """
 
+    bytes_px = (
+        300.0  # of a window; ONNX Runtime is quickest where not much more than a layer fits the processor's cache
+    )
     processor_only = True  # which providers of ONNX Runtime there are depends on its package
     offset: Tensor
     scale: Tensor

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from .core import Core, logits_of_core
 
 
 class Ensemble(nn.Module):
@@ -39,14 +41,22 @@ class Ensemble(nn.Module):
 
     def forward(self, values: Tensor, derived: Tensor | None = None) -> Tensor:
         """Return logits: logarithms of the mean probabilities. What was derived for one net is not used by the others."""
+
+        def of_member(member: nn.Module) -> Tensor:
+            logits: Tensor = member(values)
+            step = 1 if self.tile_size_px is None else self.stride // int(member.stride)  # type: ignore[arg-type]
+            return logits[:, :, ::step, ::step]
+
+        return self._mean(of_member)
+
+    def of_core(self, values: Tensor, core: Core) -> Tensor:
+        """Return the logits of a window's core; see `logits_of_core`. For members that classify pixels."""
+        return self._mean(lambda member: logits_of_core(member, values, core))
+
+    def _mean(self, logits_of: Callable[[nn.Module], Tensor]) -> Tensor:
         total: Tensor | None = None
         for member, weight in zip(self.members, self.weights):
-            if weight == 0:
-                continue
-            logits = member(values)
-            if self.tile_size_px is not None:
-                step = self.stride // int(member.stride)  # type: ignore[arg-type]
-                logits = logits[:, :, ::step, ::step]
-            shares = weight * torch.softmax(logits.float(), dim=1)
-            total = shares if total is None else total + shares
+            if weight:
+                shares = weight * torch.softmax(logits_of(member).float(), dim=1)
+                total = shares if total is None else total + shares
         return torch.log(total.clamp_min(1e-8))  # type: ignore[union-attr]

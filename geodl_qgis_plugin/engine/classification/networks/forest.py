@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from .core import Core
 from .intake import Intake
-from .statistics import pixel_features, pixel_halo_px, pixel_statistics, tile_features, tile_statistics
+from .statistics import pixel_features, pixel_halo_px, pixel_statistics, tile_features, tile_statistics, window_bytes_px
 from .trees import Trees
 
 WIDTHS_PX = (5, 11, 31, 61, 121)
@@ -43,9 +45,14 @@ class PixelForest(nn.Module):
         self.halo_px = pixel_halo_px(*seen)
         self.trees = Trees(pixel_features(*seen), classes)
 
-    def features(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return features (feature, row, column) of bands (band, row, column)."""
-        return pixel_statistics(values, self.surfaces, self.spacing_m, self.widths, self.scales)
+    @property
+    def bytes_px(self) -> float:
+        """Return how much memory a pixel of a window takes; half of them are halo, and have no features."""
+        return window_bytes_px(self.bands, self.trees.features)
+
+    def features(self, values: npt.NDArray[np.float32], core: Core | None = None) -> npt.NDArray[np.float32]:
+        """Return features (feature, row, column) of bands (band, row, column), or of their core."""
+        return pixel_statistics(values, self.surfaces, self.spacing_m, self.widths, self.scales, core)
 
     def probabilities(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the classes' probabilities (pixel, class) of features (pixel, feature)."""
@@ -53,13 +60,11 @@ class PixelForest(nn.Module):
 
     def forward(self, values: Tensor, derived: Tensor | None = None) -> Tensor:
         """Return logits."""
-        given = values.detach().float().cpu().numpy()
-        maps = []
-        for one in given:
-            features = self.features(one)
-            probabilities = self.trees.probabilities(features.reshape(len(features), -1).T)
-            maps.append(probabilities.T.reshape(-1, *one.shape[1:]))
-        return logits_of(np.stack(maps)).to(values.device)
+        return logits_by_features(self, values)
+
+    def of_core(self, values: Tensor, core: Core) -> Tensor:
+        """Return the logits of a window's core; see `logits_of_core`."""
+        return logits_by_features(self, values, core)
 
 
 class TileForest(nn.Module):
@@ -90,6 +95,26 @@ class TileForest(nn.Module):
         probabilities = self.trees.probabilities(self.features(tiles.reshape(-1, bands, size, size).numpy()))
         maps = probabilities.reshape(batch, rows, columns, -1).transpose(0, 3, 1, 2)
         return logits_of(maps).to(values.device)
+
+
+class ByFeatures(Protocol):
+    """What gives each pixel a class by features of its own."""
+
+    def features(self, values: npt.NDArray[np.float32], core: Core | None) -> npt.NDArray[np.float32]:
+        """Return features (feature, row, column) of bands (band, row, column), or of their core."""
+
+    def probabilities(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return probabilities (pixel, class) of features (pixel, feature)."""
+
+
+def logits_by_features(net: ByFeatures, values: Tensor, core: Core | None = None) -> Tensor:
+    """Return logits (batch, class, row, column): logarithms of the probabilities, of windows or their core."""
+    maps = []
+    for one in values.detach().float().cpu().numpy():
+        features = net.features(one, core)
+        probabilities = net.probabilities(features.reshape(len(features), -1).T)
+        maps.append(probabilities.T.reshape(-1, *features.shape[1:]))
+    return logits_of(np.stack(maps)).to(values.device)
 
 
 def logits_of(probabilities: npt.NDArray[np.float32]) -> Tensor:

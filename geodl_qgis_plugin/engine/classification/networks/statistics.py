@@ -17,9 +17,11 @@ import torch
 
 from ...rasters.neighbourhoods import window_mean
 from ...rasters.terrain import terrain_band_list, terrain_bands
+from .core import Core, Part
 
 MISSING = -9999.0
 TERRAIN_STENCIL_PX = 2
+_MAPS_BYTES_PX, _CORE_SHARE = 100.0, 0.4
 PERCENTILES = (5, 25, 50, 75, 95)
 MOST_OWN_VALUES = 512  # tiles of no more values are also seen pixel by pixel
 
@@ -30,12 +32,15 @@ def pixel_statistics(
     spacing_m: Sequence[float],
     widths: Sequence[int],
     scales: Sequence[int],
+    core: Core | None = None,
 ) -> npt.NDArray[np.float32]:
     """
     Return features (feature, row, column) of bands (band, row, column), NaN where there is no value.
 
     Parameters
     ----------
+    core : two slices, optional
+        Rows and columns whose features are wanted; all if not given. They are the same to the bit.
     surfaces : sequence of int
         Bands that are elevations: slope, curvatures, position and relief stand for them.
     spacing_m : (float, float)
@@ -45,20 +50,32 @@ def pixel_statistics(
     scales : sequence of int
         Radii of the windows of position and relief.
     """
+    height, width = values.shape[1:]
+    whole = Part(0, height, 0, width)
+    wanted = Part.of_core(core) if core else whole
+    rows, columns = wanted.within(whole)
+    places = features_of_bands(len(values), surfaces, widths, scales)
+    shape = (places[-1].stop, wanted.bottom - wanted.top, wanted.right - wanted.left)
+    features = np.empty(shape, np.float32)
 
-    def of_band(number: int) -> npt.NDArray[np.float32]:
-        band = values[number].astype(np.float64)
+    def fill(number: int) -> None:
+        layers = features[places[number]]
         if number in surfaces:
-            terrain: npt.NDArray[np.float32] = terrain_bands(band, (spacing_m[0], spacing_m[1]), scales)[0]
-            return terrain
-        layers = [values[number]]
-        for width in widths:
-            mean, square = window_mean(band, width // 2), window_mean(band**2, width // 2)
-            layers += [mean.astype(np.float32), np.sqrt(np.maximum(square - mean**2, 0)).astype(np.float32)]
-        return np.stack(layers)
+            surface = values[number].astype(np.float64)
+            terrain: npt.NDArray[np.float32] = terrain_bands(surface, (spacing_m[0], spacing_m[1]), scales)[0]
+            layers[:] = terrain[:, rows, columns]
+            return
+        layers[0] = values[number, rows, columns]
+        for place_of_width, radius in enumerate(width // 2 for width in widths):
+            near = wanted.grown(radius, height, width)
+            place, around = wanted.within(near), near.within(whole)
+            band: npt.NDArray[np.float64] = values[number][around].astype(np.float64)
+            mean, square = window_mean(band, radius)[place], window_mean(band**2, radius)[place]
+            layers[1 + 2 * place_of_width] = mean
+            layers[2 + 2 * place_of_width] = np.sqrt(np.maximum(square - mean**2, 0))
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        features = np.concatenate(list(threads.map(of_band, range(len(values)))))
+        list(threads.map(fill, range(len(values))))
     features[~np.isfinite(features)] = MISSING
     return features
 
@@ -67,6 +84,11 @@ def pixel_features(bands: int, surfaces: Sequence[int], widths: Sequence[int], s
     """Return how many features `pixel_statistics` gives."""
     terrain = len(terrain_band_list(scales)) if surfaces else 0
     return len(surfaces) * terrain + (bands - len(surfaces)) * (1 + 2 * len(widths))
+
+
+def window_bytes_px(bands: int, features: int) -> float:
+    """Return how many bytes a window's pixel takes: its values, some maps that statistics are made of, features in the core."""
+    return 4.0 * bands + _MAPS_BYTES_PX + 4.0 * _CORE_SHARE * features
 
 
 def features_of_bands(bands: int, surfaces: Sequence[int], widths: Sequence[int], scales: Sequence[int]) -> list[slice]:

@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from .forest import SCALES_PX, WIDTHS_PX, logits_of
+from .core import Core
+from .forest import SCALES_PX, WIDTHS_PX, logits_by_features
 from .intake import Intake
-from .statistics import MISSING, pixel_features, pixel_halo_px, pixel_statistics
+from .statistics import MISSING, pixel_features, pixel_halo_px, pixel_statistics, window_bytes_px
 from .trees import Trees
 
 MEMBERS = ("nets", "forest", "extra trees")
@@ -94,9 +95,14 @@ class Surroundings(nn.Module):
         self.forest = self.forest if of_forest > 0 else None
         self.extra_trees = self.extra_trees if of_extra_trees > 0 else None
 
-    def features(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return features (feature, row, column) of bands (band, row, column)."""
-        return pixel_statistics(values, self.surfaces, self.spacing_m, self.widths, self.scales)
+    @property
+    def bytes_px(self) -> float:
+        """Return how much memory a pixel of a window takes; half of them are halo, and have no features."""
+        return window_bytes_px(self.bands, self.centre.numel())
+
+    def features(self, values: npt.NDArray[np.float32], core: Core | None = None) -> npt.NDArray[np.float32]:
+        """Return features (feature, row, column) of bands (band, row, column), or of their core."""
+        return pixel_statistics(values, self.surfaces, self.spacing_m, self.widths, self.scales, core)
 
     def measure(self, features: npt.NDArray[np.float32]) -> None:
         """Set centre and spread from training pixels (pixel, feature): median, and the range of the middle half."""
@@ -143,12 +149,11 @@ class Surroundings(nn.Module):
 
     def forward(self, values: Tensor, derived: Tensor | None = None) -> Tensor:
         """Return logits: logarithms of the mean probabilities."""
-        maps = []
-        for one in values.detach().float().cpu().numpy():
-            features = self.features(one)
-            probabilities = self.probabilities(features.reshape(len(features), -1).T)
-            maps.append(probabilities.T.reshape(-1, *one.shape[1:]))
-        return logits_of(np.stack(maps)).to(values.device)
+        return logits_by_features(self, values)
+
+    def of_core(self, values: Tensor, core: Core) -> Tensor:
+        """Return the logits of a window's core; see `logits_of_core`."""
+        return logits_by_features(self, values, core)
 
     def _of_nets(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         parts = []
