@@ -250,7 +250,7 @@ def test_killed_at_random_moments(chosen, tiles, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.geodl", "r.html"]
     (tmp_path / "m.geodl").unlink()
     whole = len(made)
-    random, fewest = np.random.default_rng(), counting.told // 4
+    random, fewest = np.random.default_rng(), counting.told // 8  # three kills come before its end
     for _ in range(3):
         with pytest.raises(Killed):
             train(tiles, tmp_path / "m.geodl", Dying(int(random.integers(fewest, 2 * fewest))), **options)
