@@ -151,7 +151,7 @@ def test_the_graphical_model_maps_in_one_go(run_algorithm, qgis, dem, east, tmp_
     given = {code: name for code, (name, _) in colours(LABELS).items()}
     assert {code: name for code, (name, _) in colours(made["map"]).items()} == given
     assert np.isin(np.unique(gdal.Open(made["map"]).ReadAsArray()), [0, *given]).all()
-    assert "Learning curves" in Path(made["report"]).read_text(encoding="utf-8")
+    assert "What was tried" in Path(made["report"]).read_text(encoding="utf-8")  # after one epoch the forest may win
 
 
 OUTPUTS = {"map": "tif", "confidence": "tif", "model": "geodl", "report": "html"}
