@@ -24,9 +24,8 @@ from .room import room_for
 if TYPE_CHECKING:
     from .unet import UNet
 
-_STRIPS = (
-    64  # of a window, half as many of numbers half as long: so what a pixel takes does not depend on the window's size
-)
+# Of a window, half as many of numbers half as long: so what a pixel takes does not depend on the window's size.
+_STRIPS = 64
 
 
 class UNetForMaps(nn.Module):
