@@ -49,6 +49,13 @@ def check_output(path: str | Path, needed_bytes: int = 0, *, folder: bool = Fals
     return path
 
 
+def not_written(path: str | Path, why: object) -> OutputError:
+    """Return the error that tells why a file could not be written; of several lines, as GDAL may give, the first."""
+    line = next((line.strip(" .") for line in str(why).splitlines() if line.strip()), "")
+    reason = f": {line}" if line else ""
+    return OutputError(f"{path} could not be written{reason}. Free some space or choose another folder.")
+
+
 def check_room(folder: Path, needed_bytes: int) -> None:
     """Raise an `OutputError` if the disk that holds ``folder`` has less than ``needed_bytes`` free."""
     free = shutil.disk_usage(folder).free
@@ -149,6 +156,4 @@ def _sentences(path: Path) -> Iterator[None]:
     except (OutputError, SourceError):
         raise
     except OSError as error:
-        raise OutputError(
-            f"{path} could not be written: {error.strerror or error}. Free some space or choose another folder."
-        ) from error
+        raise not_written(path, error.strerror or error) from error

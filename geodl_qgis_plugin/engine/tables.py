@@ -9,7 +9,7 @@ from typing import Any
 from osgeo import gdal, ogr
 
 from .errors import OutputError
-from .files import whole_file
+from .files import not_written, whole_file
 
 gdal.UseExceptions()
 ogr.UseExceptions()
@@ -72,9 +72,7 @@ def write_table(path: str | Path, name: str, fields: Sequence[tuple[str, type]],
             dataset.FlushCache()
             del layer, dataset
         except RuntimeError as error:
-            raise OutputError(
-                f"{path} could not be written: {error}. Free some space or choose another folder."
-            ) from error
+            raise not_written(path, error) from error
 
 
 def _unique(names: list[str]) -> list[str]:

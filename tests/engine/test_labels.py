@@ -71,7 +71,7 @@ def test_a_point_labels_the_pixel_that_it_lies_in(tmp_path, name):
     rows, columns = np.array([3.2, 40.9, 20.5]), np.array([7.9, 50.1, 0.5])
     eastings, northings = grid.coordinates(rows, columns)
     code = 4326 if grid.in_degrees else 26912
-    points = [(f"POINT ({x!r} {y!r})", f"p{i}") for i, (x, y) in enumerate(zip(eastings, northings))]
+    points = [(f"POINT ({float(x)!r} {float(y)!r})", f"p{i}") for i, (x, y) in enumerate(zip(eastings, northings))]
     _, got = read([write_polygons(tmp_path / "points.gpkg", points, code)], grid, class_field="kind")
     assert (got > 0).sum() == 3
     assert [got[int(row), int(column)] for row, column in zip(rows, columns)] == [1, 2, 3]

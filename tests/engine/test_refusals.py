@@ -19,6 +19,7 @@ import torch
 
 from geodl_qgis_plugin.engine.classification import map_products, training_job
 from geodl_qgis_plugin.engine.errors import Cancelled, GeoDLError, OutputError
+from geodl_qgis_plugin.engine.files import not_written
 from geodl_qgis_plugin.engine.jobs import run_job
 from geodl_qgis_plugin.engine.messages import SilentProgress
 from geodl_qgis_plugin.engine.rasters.grid import Grid
@@ -354,6 +355,21 @@ def test_a_disk_that_is_full(good, disk, job):
     """With nothing free: a sentence about the disk, and nothing is left."""
     fill(disk, 0)
     refused(good, disk, job, r"could not be written|MB are needed|cannot be written", OutputError)
+
+
+@pytest.mark.parametrize(
+    ("why", "reason"),
+    [
+        ("disk is full\n----------\nMay be caused by: no room", ": disk is full"),
+        ("No space left on device", ": No space left on device"),
+        ("\nsomething.", ": something"),
+        ("", ""),
+    ],
+)
+def test_what_could_not_be_written_is_one_sentence(why, reason):
+    """GDAL gives several lines, or none."""
+    wanted = f"map.tif could not be written{reason}. Free some space or choose another folder."
+    assert str(not_written("map.tif", why)) == wanted
 
 
 @pytest.mark.parametrize("job", OUTPUTS)

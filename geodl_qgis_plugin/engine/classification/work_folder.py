@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OutputError
+from ..files import not_written
 from ..rasters.grid import Window
 
 _SUFFIX = ".unfinished"
@@ -65,9 +66,7 @@ class WorkFolder:
         except OSError as error:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
-            raise OutputError(
-                f"{self.path} could not be written: {error.strerror or error}. Free some space or choose another folder."
-            ) from error
+            raise not_written(self.path, error.strerror or error) from error
 
     def get(self, block: Window, name: str) -> npt.NDArray[Any] | None:
         """

@@ -22,7 +22,7 @@ from ..bands import Band
 from ..classes import LandClass
 from ..environment import versions
 from ..errors import Cancelled, OutputError
-from ..files import check_output, whole_file
+from ..files import check_output, not_written, whole_file
 from ..messages import Progress, SilentProgress
 from .grid import Grid, Window
 from .styles import class_raster_qml, value_raster_qml
@@ -311,7 +311,7 @@ def gdal_sentences(path: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise OutputError(f"{path} could not be written: {error}. Free some space or choose another folder.") from error
+        raise not_written(path, error) from error
 
 
 def _as_float(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from osgeo import gdal
 
 from ..classes import LandClass
-from ..errors import Cancelled, OutputError, TileSetError
-from ..files import check_output, check_room, whole_folder
+from ..errors import Cancelled, TileSetError
+from ..files import check_output, check_room, not_written, whole_folder
 from ..messages import Progress
 from ..rasters.grid import Grid, Window
 from ..settings import option
@@ -208,9 +208,7 @@ def _close(dataset: gdal.Dataset, path: Path) -> None:
     dataset.FlushCache()
     del dataset
     if gdal.GetLastErrorType() >= gdal.CE_Failure:
-        raise OutputError(
-            f"{path} could not be written ({gdal.GetLastErrorMsg()}). Free some space or choose another folder."
-        )
+        raise not_written(path, gdal.GetLastErrorMsg())
 
 
 def _write_tables(folder: Path, tiles: TileSet) -> None:

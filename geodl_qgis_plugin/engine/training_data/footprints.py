@@ -14,7 +14,7 @@ from osgeo import gdal, ogr
 
 from ..classes import LandClass
 from ..errors import OutputError
-from ..files import whole_file
+from ..files import not_written, whole_file
 from ..rasters.grid import Grid
 from .splits import PARTS
 
@@ -32,9 +32,7 @@ def write_footprints(
     try:
         _write(path, tiles, grid, size, classes)
     except RuntimeError as error:
-        raise OutputError(
-            f"{path} could not be written ({error}). Free some space or choose another folder."
-        ) from error
+        raise not_written(path, error) from error
 
 
 def copy_footprints(source: Path, target: Path) -> None:
