@@ -1,5 +1,7 @@
 """Surroundings: exact maps, a planted wide pattern is learnt, the test part is not seen, one seed is one model."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -250,12 +252,12 @@ def test_killed_at_random_moments(chosen, tiles, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.geodl", "r.html"]
     (tmp_path / "m.geodl").unlink()
     whole = len(made)
-    random, fewest = np.random.default_rng(), counting.told // 8  # three kills come before its end
-    for _ in range(3):
-        with pytest.raises(Killed):
-            train(tiles, tmp_path / "m.geodl", Dying(int(random.integers(fewest, 2 * fewest))), **options)
-    made.clear()
-    train(tiles, tmp_path / "m.geodl", **options)
+    random, fewest = np.random.default_rng(), counting.told // 4
+    for moment in (*random.integers(fewest, 2 * fewest, 3), 0):  # the third, or the second, may be after its end
+        made.clear()
+        with contextlib.suppress(Killed):
+            train(tiles, tmp_path / "m.geodl", Dying(int(moment)), **options)
+            break
     assert len(made) < whole  # some of it stood already
     weights, report, item = told(tmp_path / "m.geodl", tmp_path / "r.html")
     for name, array in unbroken[0].items():
