@@ -83,14 +83,25 @@ class Appraisal:
             )
         gap = score.accuracy - self.forest.accuracy
         forest = f"{_percent(self.forest.accuracy)} (kappa {_number(self.forest.kappa)})"
+        useless = self._neither_is_of_use(score.accuracy, self.forest.accuracy)
         if gap > A_TIE:
-            return f"{text}, a random forest for {forest}: the {self.name} is the better of the two."
+            return f"{text}, a random forest for {forest}: the {self.name} is the better of the two.{useless}"
         if gap < -A_TIE:
             return (
                 f"{text}, but a random forest for {forest}: the forest is the better of the two; map with it "
-                f"(ARCHITECTURE forest), or give the {self.name} more."
+                f"(ARCHITECTURE forest), or give the {self.name} more.{useless}"
             )
-        return f"{text}, a random forest for {forest}: they are as good as each other."
+        return f"{text}, a random forest for {forest}: they are as good as each other.{useless}"
+
+    def _neither_is_of_use(self, own: float, forest: float) -> str:
+        """Return a further sentence where naming the most frequent class would be as good as either."""
+        majority = self.accuracy.majority_accuracy
+        if majority is None or max(own, forest) > majority:
+            return ""
+        return (
+            f" Always naming the most frequent class there would be right for {_percent(majority)}: as they are, neither is "
+            "of use."
+        )
 
 
 def appraise(trained: Trained, tile_set: TileSet, settings: Settings, progress: Progress) -> Appraisal:
