@@ -45,9 +45,8 @@ def _bytes_in_this_thread(net: nn.Module, bands: int) -> float:
     core = slice(margin, side - margin)
     with torch.no_grad(), _Tensors() as tensors:
         logits_of_core(net, values, (core, core))
-    told = [
-        float(getattr(part, "bytes_px", 0.0)) for part in net.modules()
-    ]  # by what other libraries compute: it is not seen
+    # What other libraries compute is not seen, so they tell it themselves.
+    told = [float(getattr(part, "bytes_px", 0.0)) for part in net.modules()]
     return max(float(tensors.most_bytes) / side**2, _LEAST_BYTES_PX, *told)
 
 

@@ -89,9 +89,8 @@ class Guest(nn.Module):
         What it sees where there is no data, in each band's own units; NaN for one that masks nodata itself.
     """
 
-    bytes_px = (
-        300.0  # of a window; ONNX Runtime is quickest where not much more than a layer fits the processor's cache
-    )
+    # Of a window: ONNX Runtime is quickest where not much more than a layer fits the processor's cache.
+    bytes_px = 300.0
     processor_only = True  # which providers of ONNX Runtime there are depends on its package
     offset: Tensor
     scale: Tensor

@@ -65,9 +65,8 @@ class Part(NamedTuple):
 
     def within(self, outer: Part) -> Core:
         """Return its place in another part that holds it."""
-        return slice(self.top - outer.top, self.bottom - outer.top), slice(
-            self.left - outer.left, self.right - outer.left
-        )
+        rows = slice(self.top - outer.top, self.bottom - outer.top)
+        return rows, slice(self.left - outer.left, self.right - outer.left)
 
 
 def logits_of_core(net: nn.Module, values: Tensor, core: Core) -> Tensor:
